@@ -1,0 +1,223 @@
+/**
+ * Compares what should be subscribed with what is, and proves it.
+ *
+ * "Registered" proves nothing: a subscription whose handler never returns is registered too. So every attach, and every
+ * probe, sends a canary down the subscription's own queue; it comes back through the log's own commit only after the calls
+ * before it returned. One that does not come back while its lane stands still is a gap, with the reason. A lane that is
+ * slow but moves is no gap, however long its queue: the deadline runs from the beginning of the call that is under way.
+ */
+import type { Clock, Timer } from '../seams/clock.ts';
+import type { Lane } from './lane.ts';
+import type { RouterPresence } from './router-api.ts';
+import type { SubscriptionRecord } from './subscription-record.ts';
+import type { DeclaredSubscription, SubscriptionState } from './types.ts';
+
+type Word = SubscriptionState['state'];
+
+interface Entry {
+  readonly record: SubscriptionRecord;
+  state: Word;
+  reason: string | null;
+  lane: Lane | null;
+  generation: number | null;
+  /** The canary under way; 0 when none is. */
+  nonce: number;
+  sentAt: number;
+  timer: Timer | null;
+  waiters: ((gap: string | null) => void)[];
+}
+
+export interface LedgerTools {
+  readonly clock: Clock;
+  readonly canaryMs: number;
+  presence(): RouterPresence;
+  /** Events ever stored on a topic, by its index. */
+  stored(topicIndex: number): number;
+}
+
+export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools) => {
+  const entries = new Map<number, Entry>();
+  const listeners = new Set<(state: SubscriptionState) => void>();
+  let gaps = 0;
+
+  const lagOf = ({ topicIndex, base, handled, dead }: SubscriptionRecord): number =>
+    Math.max(0, stored(topicIndex) - base - handled - dead);
+
+  const secondsSince = (from: number): number => Math.round((clock.monotonicMs() - from) / 100) / 10;
+
+  const viewOf = ({ record, state, reason, lane, generation }: Entry): SubscriptionState => {
+    const busy = lane?.busy() ?? null;
+    return {
+      subscriber: record.subscriber,
+      topic: record.topic,
+      critical: record.critical,
+      state,
+      reason,
+      lag: lagOf(record),
+      handled: record.handled,
+      deadLetters: record.dead,
+      inFlight: lane?.inFlight ?? 0,
+      cursor: record.cursor,
+      generation,
+      busySeconds: busy === null ? null : secondsSince(busy.since),
+      busyEventId: busy?.eventId ?? null,
+    };
+  };
+
+  const change = (entry: Entry, state: Word, reason: string | null): void => {
+    if (entry.state === state && entry.reason === reason) return;
+    if (entry.state === 'gap') gaps -= 1;
+    if (state === 'gap') gaps += 1;
+    entry.state = state;
+    entry.reason = reason;
+    if (listeners.size === 0) return;
+    const view = viewOf(entry);
+    for (const listener of listeners) listener(view);
+  };
+
+  const answer = (entry: Entry, gap: string | null): void => {
+    entry.timer?.cancel();
+    entry.timer = null;
+    for (const waiter of entry.waiters.splice(0)) waiter(gap);
+  };
+
+  /** Why the canary is not back, and since when nothing has moved. A lane begins its next call as the last one returns. */
+  const obstacle = ({ record, lane, sentAt }: Entry): { readonly reason: string; readonly since: number } => {
+    const busy = lane?.busy() ?? null;
+    if (busy !== null) {
+      const seconds = Math.round(secondsSince(busy.since));
+      const reason = `handler of ${record.subscriber} busy for ${seconds} s on event ${busy.eventId}`;
+      return { reason, since: Math.max(sentAt, busy.since) };
+    }
+    const reason = `no answer of the router for ${Math.round(secondsSince(sentAt))} s`;
+    return { reason, since: lane?.retryingNow === true ? clock.monotonicMs() : sentAt };
+  };
+
+  const watch = (entry: Entry, delayMs: number): void => {
+    const nonce = entry.nonce;
+    entry.timer?.cancel();
+    entry.timer = clock.after(
+      delayMs,
+      () => {
+        if (entry.nonce !== nonce || nonce === 0) return;
+        if (presence() !== 'serving') return; // the canary went down with its router; the next one sends another
+        const { reason, since } = obstacle(entry);
+        const left = since + canaryMs - clock.monotonicMs();
+        if (left > 0) return watch(entry, left);
+        change(entry, 'gap', reason);
+        answer(entry, reason);
+      },
+      { background: true },
+    );
+  };
+
+  return {
+    /** Says which subscriptions exist; called for every new one. */
+    know(record: SubscriptionRecord): void {
+      entries.set(record.id, {
+        record,
+        state: 'detached',
+        reason: null,
+        lane: null,
+        generation: null,
+        nonce: 0,
+        sentAt: 0,
+        timer: null,
+        waiters: [],
+      });
+    },
+    forget(subscription: number): void {
+      const entry = entries.get(subscription);
+      if (entry === undefined) return;
+      change(entry, 'detached', null);
+      answer(entry, 'the subscription was removed');
+      entries.delete(subscription);
+    },
+    /** A canary is on its way down this lane. */
+    expect(record: SubscriptionRecord, lane: Lane, generation: number, nonce: number): void {
+      const entry = entries.get(record.id);
+      if (entry === undefined) return;
+      entry.lane = lane;
+      entry.generation = generation;
+      entry.nonce = nonce;
+      entry.sentAt = clock.monotonicMs();
+      if (entry.state !== 'gap') change(entry, entry.state === 'attached' ? 'attached' : 'attaching', null);
+      watch(entry, canaryMs);
+    },
+    /** Held by a lane that no canary watches: an external subscriber comes when it likes. */
+    attachedUnproven(record: SubscriptionRecord, lane: Lane): void {
+      const entry = entries.get(record.id);
+      if (entry === undefined) return;
+      entry.lane = lane;
+      entry.generation = null;
+      change(entry, 'attached', null);
+    },
+    proven(subscription: number, nonce: number): void {
+      const entry = entries.get(subscription);
+      if (entry === undefined || entry.nonce !== nonce) return;
+      entry.nonce = 0;
+      change(entry, 'attached', null);
+      answer(entry, null);
+    },
+    /** Something is wrong that no canary needs to find out. */
+    gap(record: SubscriptionRecord, generation: number, reason: string): void {
+      const entry = entries.get(record.id);
+      if (entry === undefined) return;
+      entry.generation = generation;
+      change(entry, 'gap', reason);
+      answer(entry, reason);
+    },
+    detached(record: SubscriptionRecord): void {
+      const entry = entries.get(record.id);
+      if (entry === undefined) return;
+      entry.lane = null;
+      entry.generation = null;
+      entry.nonce = 0;
+      change(entry, 'detached', null);
+      answer(entry, 'its daemon ended');
+    },
+    /** The router is away: nothing is proven until it is back, and nothing is a gap either. */
+    routerAway(): void {
+      for (const entry of entries.values()) {
+        entry.timer?.cancel();
+        entry.timer = null;
+        entry.nonce = 0;
+        if (entry.lane !== null) change(entry, 'attaching', 'the event router is away');
+      }
+    },
+    /** Resolves with null when the canary under way is back, or with the gap's reason. */
+    outcome(record: SubscriptionRecord): Promise<string | null> {
+      const entry = entries.get(record.id);
+      if (entry === undefined) return Promise.resolve('the subscription was removed');
+      if (entry.nonce === 0 && entry.state === 'attached') return Promise.resolve(null);
+      return new Promise((resolve) => entry.waiters.push(resolve));
+    },
+    /** Every subscription of the fleet; those not registered yet as detached. */
+    view(declared: readonly DeclaredSubscription[]): SubscriptionState[] {
+      const known = new Set<string>();
+      const views: SubscriptionState[] = [];
+      for (const entry of entries.values()) {
+        if (entry.record.external || !entry.record.declared) continue;
+        known.add(`${entry.record.subscriber} ${entry.record.topic}`);
+        views.push(viewOf(entry));
+      }
+      for (const { subscriber, topic, critical } of declared) {
+        if (known.has(`${subscriber} ${topic}`)) continue;
+        const nothing = { lag: 0, handled: 0, deadLetters: 0, inFlight: 0, cursor: 0, generation: null };
+        views.push({ subscriber, topic, critical, state: 'detached', reason: null, ...nothing });
+      }
+      return views;
+    },
+    onChange(listener: (state: SubscriptionState) => void): () => void {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    gauges(): { readonly gaps: number; readonly lagTotal: number } {
+      let lagTotal = 0;
+      for (const { record } of entries.values()) if (record.declared) lagTotal += lagOf(record);
+      return { gaps, lagTotal };
+    },
+  };
+};
+
+export type Ledger = ReturnType<typeof createLedger>;

@@ -1,0 +1,536 @@
+/**
+ * The main-thread side of the event router: owns the thread's generations, and everything that must outlive them.
+ *
+ * The thread can be ended at any instant. What the host keeps (unconfirmed batches, the publishes that wait, each
+ * subscription's progress) is exactly what events.db may not have yet, and the next generation is told it first. So a
+ * crash of the router is a pause: nothing that was accepted is lost, nothing that was finished is delivered again, and a
+ * handler that was running goes on.
+ */
+import type { Worker } from 'node:worker_threads';
+import { messageOf, type ErrorCode } from '../errors.ts';
+import type { Timer } from '../seams/clock.ts';
+import { startThread } from '../seams/entry.ts';
+import { createClient, createPublisher, type HeldClient, type HostParts } from './client.ts';
+import { createDeadLetters, LETTERS_AT_ONCE } from './dead-letters.ts';
+import { refused, routerAway, subscriptionGap, unknownTopic } from './event-errors.ts';
+import { createExternal, EXTERNAL_IN_FLIGHT, externalSubscriber } from './external.ts';
+import { createLedger } from './ledger.ts';
+import { ROUTER_LIMITS, SWEEP_MS } from './limits.ts';
+import { createOutbox, type Publish } from './outbox.ts';
+import type {
+  FromRouter,
+  Question,
+  RouterThreadData,
+  StoredSubscription,
+  ThreadCounters,
+  ToRouter,
+} from './protocol.ts';
+import { createPump } from './pump.ts';
+import { createRecentEvents } from './recent-events.ts';
+import type {
+  AuditReport,
+  DeadLetter,
+  EventTail,
+  RouterExit,
+  RouterHost,
+  RouterHostOptions,
+  RouterLimits,
+  RouterPresence,
+} from './router-api.ts';
+import { createSubscriptions } from './subscriptions.ts';
+import type { DeclaredSubscription, EventEnvelope } from './types.ts';
+
+interface Tail {
+  readonly listener: (event: EventEnvelope) => void;
+  readonly topics: ReadonlySet<string> | null;
+  dropped: number;
+}
+
+interface Asked {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly about: string;
+}
+
+/** One generation of the thread. */
+interface Thread {
+  readonly worker: Worker;
+  readonly generation: number;
+  /** Asked to end: its exit is no accident. */
+  ending: boolean;
+  error: string | null;
+  readonly gone: Promise<void>;
+}
+
+/** Events of one commit that one watching person gets to see. */
+const TAIL_SHOWN = 200;
+/** Sweep steps that follow each other at once; the rest waits for the next minute. */
+const SWEEP_STEPS = 50;
+
+export const createRouterHost = (options: RouterHostOptions): RouterHost => {
+  const { file, catalogue, clock, random } = options;
+  const log = options.log ?? null;
+  const limits: RouterLimits = { ...ROUTER_LIMITS, ...options.limits };
+  const topicNames = Object.keys(catalogue);
+  const topicIndex = new Map(topicNames.map((name, index) => [name, index]));
+  const topics = topicNames.map((name) => ({ name, version: catalogue[name]!.version }));
+  const hostId = random.uuid();
+  const idPrefix = `e-${hostId.replaceAll('-', '').slice(0, 12)}-`;
+  let ids = 0;
+
+  let presence: RouterPresence = 'away';
+  let generation = 0;
+  let thread: Thread | null = null;
+  /** The last generation's end; a new one never begins beside an old one. */
+  let lastGone: Promise<void> = Promise.resolve();
+  let starting: Promise<void> | null = null;
+  let settleStart: { readonly resolve: () => void; readonly reject: (error: Error) => void } | null = null;
+  let logId: string | null = null;
+  let declared: readonly DeclaredSubscription[] = [];
+  let sweeper: Timer | null = null;
+  let threadCounters: ThreadCounters = {
+    head: 0,
+    retained: 0,
+    commits: 0,
+    commitMsLast: 0,
+    commitMsTotal: 0,
+    deadLettersPending: 0,
+    stalled: null,
+  };
+  let commitsBefore = { commits: 0, commitMsTotal: 0 };
+  const stored = new Array<number>(topicNames.length).fill(0);
+  const exitListeners = new Set<(exit: RouterExit) => void>();
+  const clients = new Map<string, HeldClient>();
+  const tails = new Set<Tail>();
+  /** Stored since the tails were last shown something. */
+  const tailed: Publish[] = [];
+  const asked = new Map<number, Asked>();
+  let asks = 0;
+  const servingWaiters: (() => void)[] = [];
+  let refusedBefore = 0;
+
+  const post = (message: ToRouter): void => thread?.worker.postMessage(message);
+  const serving = (): boolean => presence === 'serving';
+  const whenServing = (): Promise<void> =>
+    serving() ? Promise.resolve() : new Promise((resolve) => servingWaiters.push(resolve));
+
+  const pump = createPump(clock, limits.turnMs);
+  const recent = createRecentEvents();
+  const outbox = createOutbox(pump, (event) => {
+    recent.add(event);
+    if (tails.size > 0) tailed.push(event);
+  });
+  const counts = { delivered: 0, handled: 0, dead: 0, retries: 0, running: 0 };
+  const ledger = createLedger({
+    clock,
+    canaryMs: limits.canaryMs,
+    presence: () => presence,
+    stored: (index) => stored[index]!,
+  });
+  const subscriptions = createSubscriptions({ clock, ledger, topicIndex, serving, post });
+  const parts: HostParts = {
+    catalogue,
+    topicIndex,
+    limits,
+    outbox,
+    ledger,
+    subscriptions,
+    tools: { clock, pump, outbox, log, counts },
+    presence: () => presence,
+    serving: whenServing,
+    newId: () => idPrefix + (ids++).toString(36),
+    prove: (subscription, nonce) => outbox.prove(subscription, nonce),
+  };
+
+  const ask = (question: Question): Promise<unknown> => {
+    if (!serving()) return Promise.reject(routerAway(`ask for ${question.about}`, `is ${presence}`));
+    return new Promise((resolve, reject) => {
+      const id = ++asks;
+      asked.set(id, { resolve, reject, about: question.about });
+      post({ kind: 'ask', id, question });
+    });
+  };
+
+  /** Asks when what has been decided here is durable, so that the answer knows it. */
+  const askAfterwards = async (question: Question): Promise<unknown> => {
+    if (serving()) await Promise.race([outbox.durable(), lastGone]);
+    return ask(question);
+  };
+
+  const deadLetters = createDeadLetters({ clock, outbox, subscriptions, ask: askAfterwards });
+
+  const openClient = (clientOptions: Parameters<RouterHost['client']>[0], external: boolean): HeldClient => {
+    const { subscriber } = clientOptions;
+    clients.get(subscriber)?.detach();
+    const client: HeldClient = createClient(parts, clientOptions, external, () => {
+      refusedBefore += client.refused;
+      if (clients.get(subscriber) === client) clients.delete(subscriber);
+    });
+    clients.set(subscriber, client);
+    return client;
+  };
+
+  const external = createExternal({
+    clock,
+    limits,
+    open: (clientOptions) => openClient(clientOptions, true),
+    topicsOf: (subscriber) => subscriptions.of(subscriber).map((record) => record.topic),
+    names: () => subscriptions.externalNames().map((name) => name.slice(externalSubscriber('').length)),
+    serving: whenServing,
+    durable: outbox.durable,
+    seen: (subscriber) => {
+      void ask({ about: 'external-seen', subscriber, at: clock.wallMs() }).catch(() => {}); // the next poll says it again
+    },
+  });
+  const externalPublishers = new Map<string, ReturnType<typeof createPublisher>>();
+
+  /** Shows what has just been stored to the people who watch; more than they can read in one go is only counted. */
+  const showTails = (): void => {
+    const events = tailed.splice(0);
+    for (const tail of [...tails]) {
+      let shown = 0;
+      for (const event of events) {
+        const topic = topicNames[event.topic]!;
+        if (tail.topics !== null && !tail.topics.has(topic)) continue;
+        if (shown === TAIL_SHOWN) {
+          tail.dropped += 1;
+          continue;
+        }
+        shown += 1;
+        const { id, version, offset, source, at, body } = event;
+        const publishedAtMs = at;
+        try {
+          tail.listener({
+            id,
+            topic,
+            version,
+            offset,
+            source,
+            publishedAtMs,
+            attempt: 1,
+            body: JSON.parse(body) as unknown,
+          });
+        } catch (thrown) {
+          log?.warn(`a reader of the event tail failed and was dropped: ${messageOf(thrown)}`);
+          tails.delete(tail);
+          break;
+        }
+      }
+    }
+  };
+
+  const sweep = async (): Promise<void> => {
+    for (let step = 0; step < SWEEP_STEPS && serving(); step++) {
+      const { retentionMs, retainedEvents, dedupMs, externalIdleMs } = limits;
+      const bounds = { at: clock.wallMs(), retentionMs, retainedEvents, dedupMs, externalIdleMs };
+      const swept = (await ask({ about: 'sweep', sweep: bounds })) as { more: boolean };
+      if (!swept.more) return;
+    }
+  };
+
+  const count = (counters: ThreadCounters): void => {
+    if (counters.stalled !== null && threadCounters.stalled === null) {
+      log?.warn(`the event log cannot be written, publishes wait: ${counters.stalled}`);
+    } else if (counters.stalled === null && threadCounters.stalled !== null) {
+      log?.info('the event log can be written again');
+    }
+    threadCounters = counters;
+  };
+
+  const noteStored = (list: readonly (readonly [number, number])[]): void => {
+    for (const [index, number] of list) stored[index] = number;
+  };
+
+  const nowServing = (message: Extract<FromRouter, { kind: 'serving' }>): void => {
+    presence = 'serving';
+    const replaced = logId !== null && logId !== message.logId;
+    logId = message.logId;
+    if (replaced) {
+      log?.warn(`${file} is another log than before; subscriptions begin where it says`);
+      outbox.forgetProgress();
+      subscriptions.clear();
+    }
+    noteStored(message.stored);
+    subscriptions.merge(message.subscriptions);
+    count(message.counters);
+    outbox.connect(post);
+    if (replaced) for (const client of clients.values()) client.reopen();
+    else subscriptions.reattach();
+    sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true }); // the next one goes on
+    for (const wake of servingWaiters.splice(0)) wake();
+    settleStart?.resolve();
+  };
+
+  const receive = (from: Thread, message: FromRouter): void => {
+    if (from !== thread) return;
+    switch (message.kind) {
+      case 'serving':
+        return nowServing(message);
+      case 'refused':
+        from.ending = true;
+        settleStart?.reject(refused({ ...message, code: message.code as ErrorCode }));
+        void from.worker.terminate();
+        return;
+      case 'turn':
+        if (message.counters !== null) count(message.counters);
+        noteStored(message.stored);
+        outbox.confirmed(message.receipts);
+        for (const [subscription, nonce] of message.proven) ledger.proven(subscription, nonce);
+        if (message.lanes.length > 0) subscriptions.deliver(message.lanes, recent);
+        recent.keepFrom(message.keepFrom);
+        if (tailed.length > 0) showTails();
+        return;
+      case 'subscriptions':
+        return subscriptions.merge(message.subscriptions);
+      case 'answer': {
+        asked.get(message.id)?.resolve(message.value);
+        asked.delete(message.id);
+        return;
+      }
+      case 'no-answer': {
+        const one = asked.get(message.id);
+        asked.delete(message.id);
+        one?.reject(routerAway(`answer for ${one.about}`, `failed at it: ${message.message}`));
+        return;
+      }
+      case 'stopped':
+        return;
+    }
+  };
+
+  /** Everything that ends with a generation, whatever ended it. */
+  const away = (ended: Thread): void => {
+    if (thread !== ended) return;
+    thread = null;
+    presence = 'away';
+    sweeper?.cancel();
+    sweeper = null;
+    outbox.disconnect();
+    subscriptions.routerAway();
+    recent.clear();
+    commitsBefore = {
+      commits: commitsBefore.commits + threadCounters.commits,
+      commitMsTotal: commitsBefore.commitMsTotal + threadCounters.commitMsTotal,
+    };
+    threadCounters = { ...threadCounters, commits: 0, commitMsTotal: 0, stalled: null };
+    for (const { reject, about } of asked.values()) reject(routerAway(`answer for ${about}`, 'ended meanwhile'));
+    asked.clear();
+    settleStart?.reject(routerAway('start', ended.error ?? 'was ended before it served'));
+  };
+
+  const spawn = (): Thread => {
+    const workerData: RouterThreadData = {
+      file,
+      host: hostId,
+      newLogId: random.uuid(),
+      topics,
+      subscriptions: declared,
+      at: clock.wallMs(),
+      prefetchEvents: limits.prefetchEvents,
+      prefetchCharacters: limits.prefetchCharacters,
+    };
+    const worker = startThread('./router-thread.ts', import.meta.url, { workerData, name: 'event-router' });
+    const made: Thread = {
+      worker,
+      generation: ++generation,
+      ending: false,
+      error: null,
+      gone: new Promise((resolve) => worker.once('exit', () => resolve())),
+    };
+    worker.on('message', (message: FromRouter) => receive(made, message));
+    worker.on('error', (error) => (made.error = messageOf(error)));
+    worker.on('exit', (code) => {
+      away(made);
+      if (made.ending) return;
+      const exit = { generation: made.generation, reason: made.error ?? `the router thread exited with code ${code}` };
+      for (const listener of exitListeners) listener(exit);
+    });
+    return made;
+  };
+
+  const host: RouterHost = {
+    get generation() {
+      return generation;
+    },
+    get presence() {
+      return presence;
+    },
+
+    declare(list) {
+      for (const { subscriber, topic } of list) if (!topicIndex.has(topic)) throw unknownTopic(subscriber, topic);
+      declared = list;
+      if (serving()) post({ kind: 'declare', subscriptions: declared, at: clock.wallMs() });
+    },
+
+    start() {
+      if (presence === 'serving') return Promise.resolve();
+      starting ??= (async () => {
+        await lastGone;
+        presence = 'starting';
+        const served = new Promise<void>((resolve, reject) => (settleStart = { resolve, reject }));
+        thread = spawn();
+        lastGone = thread.gone;
+        try {
+          await served;
+        } finally {
+          settleStart = null;
+        }
+      })().finally(() => (starting = null));
+      return starting;
+    },
+
+    async stop() {
+      const one = thread;
+      if (one === null) return;
+      if (!serving()) return host.crash();
+      // With a disk that refuses there is nothing to wait for: what it did not take stays in the outboxes.
+      if (threadCounters.stalled === null) await Promise.race([outbox.idle(), one.gone]);
+      if (thread !== one) return;
+      presence = 'stopping';
+      one.ending = true;
+      post({ kind: 'stop' });
+      await one.gone;
+    },
+
+    async crash() {
+      const one = thread;
+      if (one === null) return;
+      one.ending = true;
+      away(one);
+      await one.worker.terminate();
+    },
+
+    onExit(listener) {
+      exitListeners.add(listener);
+      return () => exitListeners.delete(listener);
+    },
+
+    client: (clientOptions) => openClient(clientOptions, false),
+
+    ledger: () => ledger.view(declared),
+    onLedgerChange: (listener) => ledger.onChange(listener),
+    onGap: (listener) => ledger.onChange((state) => void (state.state === 'gap' && listener(state))),
+
+    async probe() {
+      if (!serving()) throw routerAway('probe the subscriptions', `is ${presence}`);
+      await Promise.all(subscriptions.probe().map((record) => ledger.outcome(record)));
+      return ledger.view(declared).filter(({ state }) => state === 'gap');
+    },
+
+    async reattach(subscriber) {
+      const patience = new AbortController();
+      const ready = await Promise.race([
+        whenServing().then(() => true),
+        clock.sleep(limits.canaryMs, patience.signal).then(
+          () => false,
+          () => true,
+        ),
+      ]).finally(() => patience.abort(new Error('served')));
+      if (!ready) throw routerAway(`re-attach ${subscriber}`, `did not serve within ${limits.canaryMs / 1000} s`);
+      const records = subscriptions.of(subscriber);
+      if (records.length === 0) return;
+      const unheld = records.filter((record) => subscriptions.laneOf(record) === null);
+      if (unheld.length > 0) {
+        const reason = `no start of ${subscriber} is attached`;
+        throw subscriptionGap(
+          subscriber,
+          unheld.map(({ topic }) => ({ topic, reason })),
+        );
+      }
+      subscriptions.reattach(subscriber);
+      const outcomes = await Promise.all(
+        records.map(async (record) => ({ topic: record.topic, reason: await ledger.outcome(record) })),
+      );
+      const gaps = outcomes.filter((one): one is { topic: string; reason: string } => one.reason !== null);
+      if (gaps.length > 0) throw subscriptionGap(subscriber, gaps);
+    },
+
+    publishExternal(source, topic, body, publishOptions) {
+      const who = externalSubscriber(source);
+      let publisher = externalPublishers.get(who);
+      if (publisher === undefined) {
+        if (externalPublishers.size >= 256) {
+          for (const [name, { account }] of externalPublishers)
+            if (account.events === 0) externalPublishers.delete(name);
+        }
+        publisher = createPublisher(parts, who);
+        externalPublishers.set(who, publisher);
+      }
+      return publisher.publish(topic, body, publishOptions, who);
+    },
+
+    async subscribeExternal(name, names) {
+      const subscriber = externalSubscriber(name);
+      for (const topic of names) if (!topicIndex.has(topic)) throw unknownTopic(subscriber, topic);
+      await whenServing();
+      const at = clock.wallMs();
+      const maxInFlight = EXTERNAL_IN_FLIGHT;
+      const found = await ask({ about: 'external-subscribe', subscriber, topics: names, at, maxInFlight });
+      subscriptions.merge(found as StoredSubscription[]);
+      external.close(name);
+    },
+    async unsubscribeExternal(name) {
+      await whenServing();
+      external.close(name);
+      const found = await ask({ about: 'external-unsubscribe', subscriber: externalSubscriber(name) });
+      subscriptions.merge(found as StoredSubscription[]);
+    },
+    poll: (name, pollOptions) => external.poll(name, pollOptions),
+    ack: (name, offsets) => external.ack(name, offsets),
+    fail: (name, offset, reason) => external.fail(name, offset, reason),
+
+    tail(listener, tailOptions): EventTail {
+      const tail: Tail = { listener, topics: tailOptions?.topics ? new Set(tailOptions.topics) : null, dropped: 0 };
+      tails.add(tail);
+      return {
+        get dropped() {
+          return tail.dropped;
+        },
+        close: () => void tails.delete(tail),
+      };
+    },
+
+    async deadLetters(filter = {}) {
+      return (await askAfterwards({ about: 'dead-letters', filter })) as readonly DeadLetter[];
+    },
+    retryDeadLetters: (which, max) => deadLetters.retry(which, max ?? LETTERS_AT_ONCE),
+    async purgeDeadLetters() {
+      const closedBefore = clock.wallMs() - limits.deadLetterKeepMs;
+      return (await ask({ about: 'purge-letters', closedBefore })) as number;
+    },
+
+    async audit() {
+      return (await askAfterwards({ about: 'audit' })) as AuditReport;
+    },
+
+    stats() {
+      const { events, characters, published, duplicates } = outbox.gauges();
+      const { gaps, lagTotal } = ledger.gauges();
+      return {
+        presence,
+        generation,
+        published,
+        duplicates,
+        refused: refusedBefore + [...clients.values()].reduce((sum, client) => sum + client.refused, 0),
+        delivered: counts.delivered,
+        acked: counts.handled,
+        retries: counts.retries,
+        deadLettered: counts.dead,
+        deadLettersPending: threadCounters.deadLettersPending,
+        outboxEvents: events,
+        outboxCharacters: characters,
+        commits: commitsBefore.commits + threadCounters.commits,
+        commitMsLast: threadCounters.commitMsLast,
+        commitMsTotal: commitsBefore.commitMsTotal + threadCounters.commitMsTotal,
+        head: threadCounters.head,
+        retained: threadCounters.retained,
+        stalled: threadCounters.stalled,
+        subscriptions: subscriptions.count(),
+        gaps,
+        lagTotal,
+        handlersRunning: counts.running,
+      };
+    },
+  };
+  return host;
+};

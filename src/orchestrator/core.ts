@@ -1,0 +1,1674 @@
+/**
+ * The core: what should happen next, and why. Ordinary synchronous code without clock, chance, disk or promises; time
+ * arrives with every input and decisions leave as data.
+ *
+ * What it protects: one place decides, so no two parts of the system ever restart the same daemon. Every input carries
+ * the generation it speaks of and a stale one is dropped; the same inputs give the same effects, which is what replay and
+ * simulation rest on. The cost of an input follows the edges it touches, never the size of the fleet: conditions and stop
+ * order are counters kept on the edges (`unmet`, `liveStopping`), not scans.
+ *
+ * Numbers: every input takes one sequence number, every note it causes the next ones, so a journal that stores them in
+ * order has the same numbers, and `cause` links any record to the one that made it happen.
+ */
+import { invariant } from '../errors.ts';
+import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
+import { edgeAction, type EdgeEvent } from '../lifecycle/edge-rules.ts';
+import { decideRestart } from '../lifecycle/restart-policy.ts';
+import { isLive, type Cause, type DaemonState } from '../lifecycle/states.ts';
+import { STORM_LIMITS, StormBreaker, type StormLimits } from '../lifecycle/storm-breaker.ts';
+import { decide, type LifecycleEvent } from '../lifecycle/transitions.ts';
+import type { Fleet } from '../fleet/types.ts';
+import { Member, type Edge } from './member.ts';
+import type {
+  Command,
+  CommandOutcome,
+  DaemonKeep,
+  Effect,
+  FailureReport,
+  Input,
+  JournalNote,
+  OperationRecord,
+  WaitingFor,
+} from './types.ts';
+
+/** Losses this close together are one plan: a member of several cascades restarts once. Chosen; DESIGN CONTRACT edges. */
+export const MERGE_WINDOW_MS = 250;
+/** A re-attachment must be proven this soon after the other end is ready again. */
+export const REATTACH_MS = 5_000;
+/** All of a full stop; then whatever is left is killed. */
+export const STOP_ALL_BUDGET_MS = 30_000;
+/** A recovery older than this is not continued after a crash of the master. */
+export const RESUME_WITHIN_MS = 3_600_000;
+const HOUR_MS = 3_600_000;
+const RESTART_TIMES_KEPT = 64;
+/** Failures this soon after boot are start-up noise to the storm breaker, unless every daemon has settled before. */
+const BOOT_EXEMPT_MS = 180_000;
+/** Unmet edges that status lists per daemon. */
+const WAITS_SHOWN = 16;
+/** How often the proof that nothing is left is asked for again while something is. */
+const PROVE_AGAIN_MS = 500;
+
+/** What a policy may be told to get wrong, so that the checkers can be shown to find it. Never set outside tests. */
+export type CoreBug =
+  | 'skip-a-charge'
+  | 'forget-a-generation'
+  | 'ready-clears-counter'
+  | 'start-before-dependency'
+  | 'stop-root-first'
+  | 'cascade-misses-grandchildren'
+  | 'restart-during-drain'
+  | 'double-backoff-early'
+  | 'failed-comes-back'
+  | 'forget-operator-stop';
+
+export interface CoreOptions {
+  readonly fleet: Fleet;
+  /** Length of the critical path below a daemon, milliseconds or any unit; bigger starts sooner. */
+  readonly priority: ReadonlyMap<string, number>;
+  /** What earlier runs left; absent daemons begin as their profile says. */
+  readonly keeps?: ReadonlyMap<string, DaemonKeep>;
+  /** An operation that a crash of the master interrupted. */
+  readonly operation?: OperationRecord | null;
+  readonly storm?: StormLimits;
+  readonly bug?: CoreBug;
+}
+
+interface Waiter {
+  readonly command: Command;
+  readonly open: Set<Member>;
+  /** Where each daemon must get to. */
+  readonly goal: 'up' | 'down' | 'nothing';
+  readonly notes: string[];
+  readonly failed: string[];
+  /** Generation a daemon must have passed to count as restarted. */
+  readonly beyond: ReadonlyMap<Member, number>;
+}
+
+/** Losses that merged: members stop leaf first and start root first, none before the window has closed. */
+export interface Plan {
+  readonly id: number;
+  open: boolean;
+  readonly members: Set<Member>;
+}
+
+interface Operation {
+  id: string;
+  verb: 'recover' | 'shutdown';
+  phase: OperationRecord['phase'];
+  origin: Command['origin'];
+  reason: string;
+  drainMs: number;
+  resetFailed: boolean;
+  resumed: boolean;
+  startedWallMs: number;
+  phaseWallMs: number;
+  phaseAt: number;
+  took: Partial<Record<'stopping' | 'proving' | 'draining' | 'starting', number>>;
+  seq: number;
+  commandId: string | null;
+}
+
+const DONE = (id: string, message: string, details?: CommandOutcome['details']): CommandOutcome =>
+  details === undefined ? { id, ok: true, code: 'done', message } : { id, ok: true, code: 'done', message, details };
+
+export class Core {
+  readonly members: readonly Member[];
+  readonly #byType = new Map<string, Member>();
+  readonly #storm: StormBreaker;
+  readonly #bug: CoreBug | null;
+  readonly #waiters = new Set<Waiter>();
+  readonly #touched = new Set<Member>();
+  #effects: Effect[] = [];
+  #at = 0;
+  #wallMs = 0;
+  #seq = 0;
+  /** The record that the next note follows from. */
+  #cause: number | null = null;
+  #inputSeq = 0;
+  #admission = false;
+  #booted = false;
+  #bootAt = 0;
+  #unsettled = 0;
+  #live = 0;
+  #notUp = 0;
+  #plan: Plan | null = null;
+  #operation: Operation | null;
+  #lastOperation: OperationRecord | null = null;
+
+  constructor(options: CoreOptions) {
+    this.#bug = options.bug ?? null;
+    this.#storm = new StormBreaker(options.storm ?? STORM_LIMITS);
+    this.members = options.fleet.daemons.map(
+      (spec, index) => new Member(spec, index, options.priority.get(spec.type) ?? 0),
+    );
+    for (const member of this.members) this.#byType.set(member.type, member);
+    for (const member of this.members) {
+      for (const edge of member.spec.edges) {
+        const on = this.#byType.get(edge.on);
+        if (on === undefined) throw invariant(`edge of ${member.type} leads to unknown ${edge.on}`);
+        member.link(edge, on);
+      }
+    }
+    for (const member of this.members) member.restore(options.keeps?.get(member.type));
+    for (const member of this.members) for (const edge of member.needs) this.#judge(edge);
+    this.#operation = options.operation == null ? null : fromRecord(options.operation);
+    for (const member of this.members) {
+      if (member.countedNotUp) this.#notUp++;
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- what others read
+
+  get(type: string): Member | undefined {
+    return this.#byType.get(type);
+  }
+
+  /** The sequence number the next input should carry when nothing else numbers records. */
+  get nextSeq(): number {
+    return this.#seq + 1;
+  }
+
+  /** The record that caused the input handled last; null when it is a root (a crash, a command, a verdict). */
+  get inputCause(): number | null {
+    return this.#inputCause;
+  }
+  #inputCause: number | null = null;
+
+  get operation(): OperationRecord | null {
+    return this.#operation === null ? null : toRecord(this.#operation, null, []);
+  }
+
+  /** The last operation that ended in this run of the master. */
+  get lastOperation(): OperationRecord | null {
+    return this.#lastOperation;
+  }
+
+  get booted(): boolean {
+    return this.#booted;
+  }
+
+  /** Wanted daemons that are neither RUNNING nor COMPLETED. */
+  get notUpCount(): number {
+    return this.#notUp;
+  }
+
+  get liveCount(): number {
+    return this.#live;
+  }
+
+  /** Everything is being stopped, and nothing may start: surviving child processes end too. */
+  get #fullStop(): boolean {
+    return this.#operation !== null && this.#operation.phase !== 'starting';
+  }
+
+  get stormOpen(): boolean {
+    return this.#storm.isOpen;
+  }
+
+  /** A plan is open, or something is stopping, starting or waiting that could go on by itself. */
+  get inFlight(): boolean {
+    return this.#operation !== null || this.#plan?.open === true;
+  }
+
+  /** Daemons touched since the last call; for the mirror that people look at. */
+  takeTouched(): Member[] {
+    const touched = [...this.#touched];
+    this.#touched.clear();
+    return touched;
+  }
+
+  // ---------------------------------------------------------------------------------------------- the one entrance
+
+  /**
+   * Handles one input completely.
+   * @param seq its number; the notes among the effects carry the numbers after it
+   * @returns what to do, in order
+   */
+  handle(input: Input, seq: number = this.#seq + 1): Effect[] {
+    this.#effects = [];
+    this.#at = input.at;
+    this.#wallMs = input.wallMs;
+    this.#seq = seq;
+    this.#inputSeq = seq;
+    this.#inputCause = null;
+    this.#cause = seq;
+    switch (input.kind) {
+      case 'boot':
+        this.#boot();
+        break;
+      case 'command':
+        this.#command(input.command);
+        break;
+      case 'start-begun':
+        this.#startBegun(this.#known(input.daemon), input.generation);
+        break;
+      case 'ready':
+        this.#ready(this.#known(input.daemon), input.generation);
+        break;
+      case 'start-failed':
+        this.#startFailed(this.#known(input.daemon), input.generation, input.failure, input.cause);
+        break;
+      case 'exited':
+        this.#exited(this.#known(input.daemon), input.generation, input.failure, input.forced);
+        break;
+      case 'verdict':
+        this.#verdict(this.#known(input.daemon), input.generation, input.verdict, input.message);
+        break;
+      case 'reattached':
+        this.#reattached(this.#known(input.daemon), input.generation, input.ok, input.message);
+        break;
+      case 'timer':
+        this.#timer(input.timer);
+        break;
+      case 'proven-empty':
+        this.#provenEmpty(input.operation, input.left);
+        break;
+    }
+    return this.#effects;
+  }
+
+  #known(type: string): Member {
+    const member = this.#byType.get(type);
+    if (member === undefined) throw invariant(`input for unknown daemon ${type}`, { type });
+    return member;
+  }
+
+  // ---------------------------------------------------------------------------------------------- boot
+
+  #boot(): void {
+    if (this.#admission) return;
+    this.#bootAt = this.#at;
+    for (const member of this.members) member.seq = this.#inputSeq;
+    const interrupted = this.#operation;
+    if (interrupted !== null) {
+      const young = this.#wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;
+      if (interrupted.verb === 'recover' && interrupted.phase !== 'done' && young) {
+        interrupted.resumed = true;
+        interrupted.seq = this.#inputSeq;
+        this.#booted = true;
+        this.#enterPhase(interrupted.phase === 'starting' ? 'starting' : 'proving');
+        return;
+      }
+      this.#operation = null;
+    }
+    this.#admission = true;
+    for (const member of this.members) if (member.state === 'WAITING') this.#unsettled++;
+    this.#booted = this.#unsettled === 0;
+    for (const member of this.members) this.#tryStart(member);
+  }
+
+  /** One member has come to its first outcome since boot. */
+  #settle(member: Member): void {
+    if (this.#booted || member.settled) return;
+    member.settled = true;
+    this.#unsettled--;
+    if (this.#unsettled <= 0) this.#booted = true;
+  }
+
+  // ---------------------------------------------------------------------------------------------- commands
+
+  #command(command: Command): void {
+    switch (command.verb) {
+      case 'recover':
+      case 'shutdown':
+        this.#beginOperation(command);
+        return;
+      case 'drill-begin':
+      case 'drill-heal':
+        this.#drill(command);
+        return;
+      case 'start-profile':
+        this.#startProfile(command);
+        return;
+      case 'start':
+      case 'stop':
+      case 'restart':
+      case 'reset':
+        this.#act(command, command.verb);
+        return;
+    }
+  }
+
+  #reply(outcome: CommandOutcome): void {
+    this.#effects.push({ do: 'reply', outcome });
+  }
+
+  #targets(command: Command): Member[] | null {
+    const unknown = command.daemons.filter((type) => !this.#byType.has(type));
+    if (unknown.length > 0) {
+      this.#reply({
+        id: command.id,
+        ok: false,
+        code: 'unknown-daemon',
+        message: `cannot ${command.verb} ${unknown.join(', ')}: no such daemon in this fleet`,
+        remedy: '"master_loop status" lists the daemons',
+        details: { unknown },
+      });
+      return null;
+    }
+    return command.daemons.map((type) => this.#known(type));
+  }
+
+  #act(command: Command, verb: ActVerb): void {
+    const targets = this.#targets(command);
+    if (targets === null) return;
+    if (this.#operation?.verb === 'shutdown') {
+      this.#reply({
+        id: command.id,
+        ok: false,
+        code: 'refused',
+        message: `cannot ${verb} ${command.daemons.join(', ')}: the loop is shutting down (${this.#operation.reason})`,
+        remedy: 'start the loop again first',
+      });
+      return;
+    }
+    const notes: string[] = [];
+    const beyond = new Map<Member, number>();
+    const stopping: Member[] = [];
+    for (const member of targets) {
+      if (verb === 'restart' && command.origin === 'daemon') {
+        this.#restartOnReport(member, command.reason);
+        continue;
+      }
+      const action = COMMAND_MERGE[verb][member.state];
+      const clears = verb !== 'stop' && member.restarts > 0;
+      if (clears) notes.push(`${member.type}: restart counter cleared (was ${member.restarts})`);
+      switch (action) {
+        case 'want':
+          this.#want(member, command);
+          break;
+        case 'retry-now':
+          this.#clearCounter(member);
+          this.#cancelTimer(`backoff:${member.type}`);
+          this.#withdraw(member);
+          this.#move(member, 'retry-now', 'operator', `${verb} by ${command.origin}`);
+          this.#tryStart(member);
+          break;
+        case 'join':
+        case 'clear':
+          this.#clearCounter(member);
+          if (verb === 'start') this.#pullIn(member, command);
+          if (action === 'join' && member.stopWish !== null && verb === 'start') {
+            member.setWanted('up', 'operator');
+            member.stopWish = { ...member.stopWish, then: 'wait' };
+          }
+          this.#keep(member, `${verb} by ${command.origin}`);
+          this.#tryStart(member);
+          break;
+        case 'after-stop':
+          member.setWanted('up', 'operator');
+          this.#clearCounter(member);
+          member.stopWish = { graceful: true, then: 'wait', why: 'operator', message: `${verb} by ${command.origin}` };
+          this.#keep(member, `${verb} by ${command.origin}: starts again once it is gone`);
+          this.#countNotUp(member);
+          break;
+        case 'stop':
+          member.setWanted('down', 'operator');
+          this.#keep(member, `stop by ${command.origin}: ${command.reason}`);
+          this.#countNotUp(member);
+          stopping.push(member);
+          break;
+        case 'unwant':
+          member.setWanted('down', 'operator');
+          this.#cancelTimer(`backoff:${member.type}`);
+          this.#cancelTimer(`soft:${member.type}`);
+          this.#withdraw(member);
+          this.#move(member, 'unwant', 'operator', `stop by ${command.origin}`);
+          break;
+        case 'stay-down':
+          member.setWanted('down', 'operator');
+          member.stopWish = { graceful: true, then: 'down', why: 'operator', message: `stop by ${command.origin}` };
+          this.#keep(member, `stop by ${command.origin}: stays down`);
+          this.#countNotUp(member);
+          break;
+        case 'cycle':
+          this.#clearCounter(member);
+          this.#keep(member, `restart by ${command.origin}: ${command.reason}`);
+          beyond.set(member, member.generation);
+          this.#requestStops([member], 'lost', {
+            graceful: true,
+            then: 'wait',
+            why: 'operator',
+            message: `restart by ${command.origin}`,
+          });
+          break;
+        case 'nothing':
+          break;
+      }
+    }
+    if (stopping.length > 0) {
+      this.#requestStops(stopping, 'stopped-by-operator', {
+        graceful: true,
+        then: 'down',
+        why: 'operator',
+        message: `stop by ${command.origin}`,
+      });
+    }
+    const goal = verb === 'stop' ? 'down' : verb === 'reset' ? 'nothing' : 'up';
+    this.#await(command, goal, targets, notes, beyond);
+  }
+
+  #want(member: Member, command: Command): void {
+    member.setWanted('up', 'operator');
+    this.#clearCounter(member);
+    this.#pullIn(member, command);
+    this.#move(member, 'want', 'operator', `${command.verb} by ${command.origin}`);
+    this.#tryStart(member);
+  }
+
+  /** Hard dependencies that nobody ever wanted come along; those an operator stopped stay stopped and are named. */
+  #pullIn(member: Member, command: Command): void {
+    for (const edge of member.needs) {
+      const on = edge.on;
+      if (edge.kind !== 'hard' || on.wanted === 'up' || on.wantedBy === 'operator') continue;
+      on.setWanted('up', `pulled in by ${member.type}`);
+      this.#pullIn(on, command);
+      if (on.state === 'STOPPED') this.#move(on, 'want', 'operator', `pulled in by ${member.type}`);
+      this.#tryStart(on);
+    }
+  }
+
+  /** A daemon asked for it: that is evidence of sickness, so it is charged like any other failure. */
+  #restartOnReport(member: Member, reason: string): void {
+    if (member.state !== 'RUNNING' || member.stopWish !== null) return;
+    this.#requestStops([member], 'lost', { graceful: true, then: 'failure', why: 'unhealthy', message: reason });
+  }
+
+  #startProfile(command: Command): void {
+    if (this.#operation !== null) {
+      this.#refuseForOperation(command);
+      return;
+    }
+    const targets = command.daemons.length > 0 ? this.#targets(command) : this.members.filter((m) => m.spec.inProfile);
+    if (targets === null) return;
+    const notes: string[] = [];
+    for (const member of targets) {
+      if (member.wanted === 'down' && member.wantedBy === 'operator')
+        notes.push(`operator stop of ${member.type} lifted`);
+      if (member.state === 'FAILED') notes.push(`${member.type} was FAILED and is reset`);
+      const action = COMMAND_MERGE.start[member.state];
+      member.setWanted('up', 'profile');
+      if (action === 'want' && member.state !== 'COMPLETED') {
+        this.#clearCounter(member);
+        this.#move(member, 'want', 'operator', `start of the profile by ${command.origin}`);
+        this.#tryStart(member);
+      } else {
+        if (action === 'after-stop' && member.stopWish !== null) member.stopWish = { ...member.stopWish, then: 'wait' };
+        this.#keep(member, 'start of the profile');
+        this.#countNotUp(member);
+      }
+    }
+    this.#await(command, 'up', targets, notes, new Map());
+  }
+
+  #drill(command: Command): void {
+    const targets = this.#targets(command);
+    if (targets === null) return;
+    for (const member of targets) {
+      member.drill = command.verb === 'drill-begin';
+      if (!member.drill) member.drillFailures = 0;
+      this.#touched.add(member);
+    }
+    this.#reply(DONE(command.id, `${command.verb} ${command.daemons.join(', ')}`));
+  }
+
+  #clearCounter(member: Member): void {
+    member.restarts = 0;
+    member.quietFailures = 0;
+    this.#cancelTimer(`stable:${member.type}`);
+    this.#touched.add(member);
+  }
+
+  #keep(member: Member, message: string): void {
+    this.#note({ type: 'keep', daemon: member.type, keep: member.keep(), message });
+    this.#touched.add(member);
+  }
+
+  // ---------------------------------------------------------------------------------------------- waiting commands
+
+  #await(
+    command: Command,
+    goal: Waiter['goal'],
+    targets: readonly Member[],
+    notes: string[],
+    beyond: ReadonlyMap<Member, number>,
+  ): void {
+    const waiter: Waiter = { command, open: new Set(targets), goal, notes, failed: [], beyond };
+    if (command.waitMs <= 0 || goal === 'nothing') {
+      const wait = goal === 'nothing' ? 'done' : 'accepted';
+      this.#reply({
+        id: command.id,
+        ok: true,
+        code: wait,
+        message: [`${command.verb} ${command.daemons.join(', ')}: ${wait}`, ...notes].join('; '),
+        details: { notes },
+      });
+      return;
+    }
+    this.#waiters.add(waiter);
+    this.#checkWaiter(waiter);
+    if (this.#waiters.has(waiter)) this.#arm(`wait:${command.id}`, command.waitMs);
+  }
+
+  #checkWaiter(waiter: Waiter): void {
+    for (const member of waiter.open) {
+      const end = this.#waitEnds(waiter, member);
+      if (end === null) continue;
+      waiter.open.delete(member);
+      if (end !== '') waiter.failed.push(end);
+    }
+    if (waiter.open.size > 0) return;
+    this.#waiters.delete(waiter);
+    this.#cancelTimer(`wait:${waiter.command.id}`);
+    const { command, notes, failed } = waiter;
+    const what = `${command.verb} ${command.daemons.join(', ') || 'profile'}`;
+    this.#reply(
+      failed.length === 0
+        ? DONE(command.id, [`${what}: done`, ...notes].join('; '), { notes })
+        : {
+            id: command.id,
+            ok: false,
+            code: failed.some((text) => text.startsWith('impossible')) ? 'impossible' : 'failed',
+            message: `cannot finish ${what}: ${failed.join('; ')}`,
+            remedy: `"master_loop why ${command.daemons[0] ?? 'DAEMON'}" shows the cause`,
+            details: { notes, failed },
+          },
+    );
+  }
+
+  /** null: still under way; '': reached; otherwise why it never will. */
+  #waitEnds(waiter: Waiter, member: Member): string | null {
+    if (waiter.goal === 'down') {
+      if (member.state === 'STOPPED') return '';
+      return member.wanted === 'up' && member.stopWish?.then !== 'down' ? `${member.type} was started again` : null;
+    }
+    if (member.isUp() && member.stopWish === null) {
+      const beyond = waiter.beyond.get(member);
+      return beyond === undefined || member.generation > beyond ? '' : null;
+    }
+    if (member.state === 'FAILED') return `${member.type} is FAILED: ${member.lastError?.message ?? member.message}`;
+    if (member.state === 'STOPPED' || (member.wanted === 'down' && waiter.goal === 'up'))
+      return `${member.type} was stopped by another command`;
+    if (member.state === 'WAITING' && this.#operation === null) {
+      const stuck = this.waitingFor(member).find((wait) => wait.impossible);
+      if (stuck !== undefined) return `impossible: ${stuck.message}${stuck.remedy === null ? '' : `; ${stuck.remedy}`}`;
+    }
+    return null;
+  }
+
+  #checkWaiters(): void {
+    for (const waiter of this.#waiters) this.#checkWaiter(waiter);
+  }
+
+  // ---------------------------------------------------------------------------------------------- starting
+
+  /** Gives permission to start when everything holds: level-triggered, so it may be called whenever something changed. */
+  #tryStart(member: Member): void {
+    const waiting = member.state === 'WAITING' || (member.state === 'RESTARTING' && member.backoffOver);
+    if (!waiting || member.permit || member.wanted !== 'up' || !this.#admission) return;
+    if (member.plan !== null && member.plan.open) return;
+    if (this.#storm.isOpen && !member.spec.critical && member.everFailed) {
+      member.heldByStorm = true;
+      this.#touched.add(member);
+      return;
+    }
+    if (member.unmetHard > 0 || member.unmetSoft > 0) {
+      if (this.#bug !== 'start-before-dependency') {
+        this.#armSoft(member);
+        return;
+      }
+    }
+    member.heldByStorm = false;
+    member.plan = null;
+    this.#cancelSoft(member);
+    if (this.#bug !== 'forget-a-generation' || member.generation === 0) member.generation++;
+    member.permit = true;
+    this.#touched.add(member);
+    this.#effects.push({
+      do: 'start',
+      daemon: member.type,
+      generation: member.generation,
+      priority: member.priority,
+    });
+  }
+
+  /** Soft and order edges are waited for only while the hard ones hold, and not for ever. */
+  #armSoft(member: Member): void {
+    if (member.unmetHard > 0 || member.unmetSoft === 0 || member.softArmed) return;
+    let delayMs = Infinity;
+    for (const edge of member.needs) if (edge.kind !== 'hard' && !edge.met) delayMs = Math.min(delayMs, edge.timeoutMs);
+    member.softArmed = true;
+    member.softSince = this.#at;
+    this.#arm(`soft:${member.type}`, delayMs);
+  }
+
+  #cancelSoft(member: Member): void {
+    if (!member.softArmed) return;
+    member.softArmed = false;
+    this.#cancelTimer(`soft:${member.type}`);
+  }
+
+  #softOver(member: Member): void {
+    if (!member.softArmed) return;
+    member.softArmed = false;
+    for (const edge of member.needs) {
+      if (edge.kind === 'hard' || edge.met || this.#at - member.softSince < edge.timeoutMs) continue;
+      edge.released = true;
+      this.#judge(edge);
+    }
+    this.#tryStart(member);
+  }
+
+  /** Takes a permission back before it was used. */
+  #withdraw(member: Member): void {
+    member.backoffOver = false;
+    if (!member.permit) return;
+    member.permit = false;
+    this.#effects.push({ do: 'withdraw', daemon: member.type, generation: member.generation });
+  }
+
+  #startBegun(member: Member, generation: number): void {
+    if (!member.permit || generation !== member.generation) {
+      this.#effects.push({ do: 'release-slot', daemon: member.type, generation });
+      return;
+    }
+    this.#follows(member.seq);
+    member.permit = false;
+    member.backoffOver = false;
+    const restarted = member.downAt !== null || member.state === 'RESTARTING';
+    this.#move(
+      member,
+      'start-begun',
+      member.startWhy,
+      restarted ? `start ${generation}: again` : `start ${generation}`,
+    );
+    member.startedWallMs = this.#wallMs;
+    member.startWhy = null;
+    this.#arm(`start:${member.type}`, member.spec.startMs);
+    this.#effects.push({ do: 'launch', daemon: member.type, generation });
+  }
+
+  #ready(member: Member, generation: number): void {
+    if (member.state !== 'STARTING' || generation !== member.generation || member.stopWish !== null) return;
+    this.#follows(member.seq);
+    this.#cancelTimer(`start:${member.type}`);
+    member.readyAt = this.#at;
+    member.readyWallMs = this.#wallMs;
+    member.streak = 0;
+    if (member.downAt !== null) {
+      member.lastRecoveryMs = this.#at - member.downAt;
+      member.downAt = null;
+    }
+    for (const edge of member.needs) edge.lost = false;
+    if (this.#bug === 'ready-clears-counter') member.restarts = 0;
+    const { oneShot } = member.spec;
+    this.#move(member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
+    if (!oneShot && member.restarts > 0) this.#arm(`stable:${member.type}`, member.spec.restart.stableMs);
+    this.#settle(member);
+  }
+
+  // ---------------------------------------------------------------------------------------------- failing
+
+  #startFailed(
+    member: Member,
+    generation: number,
+    failure: FailureReport,
+    why: 'start-failed' | 'import-failed' | 'config',
+  ): void {
+    if (generation !== member.generation || (member.state !== 'STARTING' && member.state !== 'STOPPING')) return;
+    if (member.state === 'STOPPING') {
+      this.#stopped(member, failure);
+      return;
+    }
+    this.#failed(member, why, failure, why === 'start-failed');
+  }
+
+  #exited(member: Member, generation: number, failure: FailureReport | null, forced: boolean): void {
+    if (generation !== member.generation && this.#bug !== 'forget-a-generation') return;
+    if (member.state === 'STOPPING') {
+      this.#stopped(member, failure);
+      return;
+    }
+    if (member.state !== 'STARTING' && member.state !== 'RUNNING') return;
+    if (member.stopWish !== null && member.stopWish.then !== 'failure') {
+      this.#stoppedEarly(member, failure);
+      return;
+    }
+    this.#failed(
+      member,
+      'exit',
+      failure ?? { message: forced ? 'killed' : 'ended without being asked', code: 'EXIT' },
+      true,
+    );
+  }
+
+  /** It is gone and was not asked to go. */
+  #failed(member: Member, why: Cause, failure: FailureReport, retryable: boolean): void {
+    const cause: Cause = member.drill ? 'drill' : why;
+    this.#recordError(member, cause, failure);
+    this.#clearLiveTimers(member);
+    if (member.downAt === null) member.downAt = this.#at;
+    this.#afterFailure(member, cause, failure.message, retryable, 'exited');
+  }
+
+  #recordError(member: Member, why: Cause, failure: FailureReport): void {
+    member.lastError = { message: failure.message, code: failure.code, why, wallMs: this.#wallMs };
+    member.everFailed = true;
+    member.startWhy = why;
+  }
+
+  /** Decides what follows a failure, moves, cascades. `from` tells which rows of the table apply. */
+  #afterFailure(member: Member, why: Cause, message: string, retryable: boolean, from: 'exited' | 'stopped'): void {
+    member.stopWish = this.#dropWish(member);
+    const secondary = member.unmetHard > 0;
+    const charged = this.#bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
+    const decision = decideRestart(member.spec.restart, {
+      charged,
+      secondary,
+      drill: member.drill,
+      retryable,
+      autoRestart: member.spec.autoRestart,
+    });
+    member.rule = decision.rule;
+    this.#settle(member);
+    if (decision.kind === 'hold') {
+      member.secondaryFailures++;
+      this.#move(member, from === 'exited' ? 'exited-secondary' : 'stopped-wanted', why, message);
+      this.#gone(member);
+      this.#lose(member, 'lost', why);
+      this.#tryStart(member);
+      return;
+    }
+    if (decision.kind === 'give-up') {
+      this.#move(member, from === 'exited' ? 'exited-last' : 'stopped-last', why, `${message} (${decision.rule})`);
+      this.#gone(member);
+      this.#lose(member, 'lost', why);
+      return;
+    }
+    if (decision.charge) member.restarts++;
+    else member.drillFailures++;
+    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    const delayMs =
+      this.#bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
+    member.nextAttemptAt = this.#at + delayMs;
+    member.nextAttemptWallMs = this.#wallMs + delayMs;
+    this.#move(member, from === 'exited' ? 'exited' : 'stopped-failure', why, message);
+    this.#gone(member);
+    this.#lose(member, 'lost', why);
+    const pastBoot = this.#booted || this.#at - this.#bootAt > BOOT_EXEMPT_MS;
+    if (!member.drill && !member.spec.critical && pastBoot && this.#storm.record(member.type, this.#at))
+      this.#stormOpened();
+    this.#arm(`backoff:${member.type}`, delayMs);
+  }
+
+  #backoffOver(member: Member): void {
+    if (member.state !== 'RESTARTING') return;
+    this.#follows(member.seq);
+    member.nextAttemptAt = null;
+    member.nextAttemptWallMs = null;
+    member.backoffOver = true;
+    this.#tryStart(member);
+    if (member.permit || member.heldByStorm) return;
+    member.backoffOver = false;
+    this.#cancelSoft(member);
+    this.#move(member, 'held', member.startWhy, 'its delay is over, but a condition is missing');
+    this.#tryStart(member);
+  }
+
+  #clearLiveTimers(member: Member): void {
+    const { type } = member;
+    if (member.state === 'STARTING') this.#cancelTimer(`start:${type}`);
+    if (member.state === 'RUNNING' && member.restarts > 0) this.#cancelTimer(`stable:${type}`);
+    if (member.reattaching) {
+      member.reattaching = false;
+      this.#cancelTimer(`reattach:${type}`);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- health
+
+  #verdict(
+    member: Member,
+    generation: number,
+    verdict: 'healthy' | 'degraded' | 'unhealthy' | 'late' | 'missed' | 'unknown',
+    message: string,
+  ): void {
+    if (generation !== member.generation || member.state !== 'RUNNING' || member.stopWish !== null) return;
+    if (verdict === 'unknown') return;
+    this.#touched.add(member);
+    if (verdict === 'healthy' || verdict === 'degraded' || verdict === 'late') {
+      member.streak = 0;
+      return;
+    }
+    member.streak++;
+    member.healthFailures++;
+    if (member.streak < member.spec.health.failures) return;
+    const why: Cause = member.drill ? 'drill' : verdict === 'missed' ? 'hung' : 'unhealthy';
+    const text = `${member.streak} failed health checks in a row: ${message}`;
+    member.rule = `${member.spec.health.failures} failed health checks in a row restart a daemon`;
+    if (verdict === 'missed') {
+      // A hung daemon gets no graceful stop: what does not answer will not stop when asked either.
+      member.stopWish = { graceful: false, then: 'failure', why, message: text };
+      this.#markStopping(member);
+      this.#issueStop(member);
+      return;
+    }
+    this.#requestStops([member], 'lost', { graceful: true, then: 'failure', why, message: text });
+  }
+
+  #reattached(member: Member, generation: number, ok: boolean, message: string): void {
+    if (generation !== member.generation || !member.reattaching) return;
+    member.reattaching = false;
+    this.#cancelTimer(`reattach:${member.type}`);
+    this.#follows(member.seq);
+    if (ok) {
+      for (const edge of member.needs) if (edge.on.state === 'RUNNING') edge.lost = false;
+      this.#touched.add(member);
+      return;
+    }
+    this.#upgradeReattach(member, message);
+  }
+
+  /** It could not prove its subscriptions in time: a restart does what re-attaching could not. */
+  #upgradeReattach(member: Member, message: string): void {
+    if (member.state !== 'RUNNING' || member.stopWish !== null) return;
+    member.rule = 're-attaching failed within its deadline: upgraded to a restart';
+    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    member.startWhy = 'dependency-lost';
+    this.#requestStops([member], 'lost', {
+      graceful: true,
+      then: 'wait',
+      why: 'dependency-lost',
+      message: `re-attach failed: ${message}`,
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------- stopping
+
+  /**
+   * Asks `roots` to stop with everything that must go before them, leaf first. The dependents' part of it follows from
+   * the edge table; what is not running is left as it is.
+   */
+  #requestStops(roots: readonly Member[], event: EdgeEvent, wish: NonNullable<Member['stopWish']>): void {
+    const closure = this.closure(roots, event);
+    for (const [member, action] of closure) {
+      if (member.stopWish !== null) continue;
+      if (member.state !== 'STARTING' && member.state !== 'RUNNING') continue;
+      member.stopWish = {
+        graceful: true,
+        then: 'wait',
+        why: 'dependency-lost',
+        message: `${roots.map((root) => root.type).join(', ')} ${event === 'lost' ? 'is going away' : 'was stopped by an operator'}`,
+      };
+      if (action === 'restart') this.#countCascade(member);
+      this.#joinPlan(member);
+      this.#markStopping(member);
+    }
+    for (const root of roots) {
+      if (root.state !== 'STARTING' && root.state !== 'RUNNING') continue;
+      const fresh = root.stopWish === null;
+      if (fresh || wish.then === 'down') root.stopWish = wish;
+      if (fresh) this.#markStopping(root);
+    }
+    for (const member of [...closure.keys()].reverse()) this.#stopIfLeaf(member);
+    for (const root of roots) this.#stopIfLeaf(root);
+  }
+
+  /** The hard dependents that go down with `roots`, nearest first; pure, so `plan` shows what a command would touch. */
+  closure(roots: readonly Member[], event: EdgeEvent): Map<Member, 'restart' | 'stop'> {
+    const found = new Map<Member, 'restart' | 'stop'>();
+    const queue = [...roots];
+    for (let next = 0; next < queue.length; next++) {
+      if (this.#bug === 'cascade-misses-grandchildren' && next >= roots.length) break;
+      for (const edge of queue[next]!.neededBy) {
+        const action = edgeAction(edge.kind, edge.onLoss, event);
+        if (action !== 'restart' && action !== 'stop') continue;
+        const member = edge.from;
+        if (found.has(member) || roots.includes(member) || !isLive(member.state)) continue;
+        found.set(member, action);
+        queue.push(member);
+      }
+    }
+    return found;
+  }
+
+  #countCascade(member: Member): void {
+    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    member.startWhy = 'dependency-lost';
+    member.rule = 'goes down and comes back with a hard dependency (onLoss: restart)';
+  }
+
+  #joinPlan(member: Member): void {
+    if (this.#plan === null || !this.#plan.open) {
+      this.#plan = { id: this.#inputSeq, open: true, members: new Set() };
+      this.#arm(`plan:${this.#plan.id}`, MERGE_WINDOW_MS);
+    }
+    this.#plan.members.add(member);
+    member.plan = this.#plan;
+  }
+
+  #planCloses(id: number): void {
+    const plan = this.#plan;
+    if (plan === null || plan.id !== id || !plan.open) return;
+    plan.open = false;
+    this.#plan = null;
+    for (const member of plan.members) {
+      if (member.plan === plan) member.plan = null;
+      this.#tryStart(member);
+    }
+  }
+
+  /** From here until it is proven gone, what it depends on waits with stopping. */
+  #markStopping(member: Member): void {
+    if (member.marked) return;
+    member.marked = true;
+    for (const edge of member.needs) edge.on.liveStopping++;
+    this.#touched.add(member);
+    this.#propagate(member); // what is about to stop is no ground to start on
+  }
+
+  #stopIfLeaf(member: Member): void {
+    if (member.stopWish === null || (member.state !== 'STARTING' && member.state !== 'RUNNING')) return;
+    if (member.liveStopping > 0 && this.#bug !== 'stop-root-first') return;
+    this.#issueStop(member);
+  }
+
+  #issueStop(member: Member): void {
+    const wish = member.stopWish;
+    if (wish === null) throw invariant(`stop of ${member.type} without a wish`);
+    this.#clearLiveTimers(member);
+    if (member.downAt === null && wish.then !== 'down') member.downAt = this.#at;
+    const full = this.#fullStop;
+    this.#move(member, 'stop', wish.why, wish.message);
+    if (wish.graceful) {
+      this.#arm(`stop:${member.type}`, member.spec.stopMs);
+      this.#effects.push({
+        do: 'stop',
+        daemon: member.type,
+        generation: member.generation,
+        deadlineMs: member.spec.stopMs,
+        full,
+      });
+    } else this.#effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full });
+  }
+
+  #stopDeadline(member: Member): void {
+    if (member.state !== 'STOPPING') return;
+    this.#effects.push({
+      do: 'kill',
+      daemon: member.type,
+      generation: member.generation,
+      full: this.#fullStop,
+    });
+  }
+
+  /** Proof that a start which was asked to stop is gone. */
+  #stopped(member: Member, failure: FailureReport | null): void {
+    this.#follows(member.seq);
+    this.#cancelTimer(`stop:${member.type}`);
+    const wish = member.stopWish;
+    if (member.wanted === 'down') {
+      member.stopWish = this.#dropWish(member);
+      member.downAt = null;
+      this.#move(member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
+      this.#gone(member);
+      this.#afterGone();
+      return;
+    }
+    if (wish?.then === 'failure' && this.#admission) {
+      this.#recordError(member, wish.why, { message: wish.message, code: wish.why.toUpperCase() });
+      this.#afterFailure(member, wish.why, wish.message, true, 'stopped');
+      this.#afterGone();
+      return;
+    }
+    this.#stoppedEarly(member, failure);
+  }
+
+  /** It is gone, was to go anyway, and is wanted again (or not): no charge. */
+  #stoppedEarly(member: Member, failure: FailureReport | null): void {
+    const wish = member.stopWish;
+    this.#clearLiveTimers(member);
+    member.stopWish = this.#dropWish(member);
+    if (member.wanted === 'down' && member.state !== 'STOPPING')
+      this.#move(member, 'stop', wish?.why ?? 'operator', wish?.message ?? 'stop');
+    if (member.wanted === 'down') this.#move(member, 'stopped', wish?.why ?? null, failure?.message ?? 'stopped');
+    else this.#move(member, 'stopped-wanted', wish?.why ?? null, failure?.message ?? 'stopped; wanted again');
+    if (member.startWhy === null && wish !== null) member.startWhy = wish.why;
+    this.#gone(member);
+    // What stops on its own (start-time-out, hang) takes its dependents along now; a planned stop already has.
+    this.#tryStart(member);
+    this.#afterGone();
+  }
+
+  #dropWish(member: Member): null {
+    if (member.marked) {
+      member.marked = false;
+      for (const edge of member.needs) {
+        edge.on.liveStopping--;
+        if (edge.on.liveStopping < 0) throw invariant(`stop order of ${edge.on.type} counted below zero`);
+        if (edge.on.liveStopping === 0) this.#released.push(edge.on);
+      }
+    }
+    return null;
+  }
+  #released: Member[] = [];
+
+  /** A start of it has ended: whoever waited with stopping until it was gone goes on. */
+  #gone(_member: Member): void {
+    if (this.#released.length === 0) return;
+    const released = this.#released;
+    this.#released = [];
+    for (const member of released) this.#stopIfLeaf(member);
+  }
+
+  #afterGone(): void {
+    this.#operationProgress();
+  }
+
+  /** Tells the dependents that a daemon is lost. */
+  #lose(member: Member, event: EdgeEvent, _why: Cause): void {
+    this.#cause = member.seq;
+    const closure = this.closure([member], event);
+    for (const [dependent, action] of closure) {
+      if (dependent.stopWish !== null) continue;
+      if (dependent.state !== 'STARTING' && dependent.state !== 'RUNNING') continue;
+      dependent.stopWish = {
+        graceful: true,
+        then: 'wait',
+        why: 'dependency-lost',
+        message: `${member.type} is ${member.state}`,
+      };
+      if (action === 'restart') this.#countCascade(dependent);
+      this.#joinPlan(dependent);
+      this.#markStopping(dependent);
+    }
+    for (const dependent of [...closure.keys()].reverse()) this.#stopIfLeaf(dependent);
+    this.#operationProgress();
+  }
+
+  /** A start of `member` ended: those that stay up without it must prove their subscriptions when it is back. */
+  #markLost(member: Member): void {
+    for (const edge of member.neededBy) {
+      const dependent = edge.from;
+      if (edgeAction(edge.kind, edge.onLoss, 'lost') !== 'stay' || dependent.state !== 'RUNNING') continue;
+      edge.lost = true;
+      this.#touched.add(dependent);
+      if (!dependent.reattaching) continue;
+      dependent.reattaching = false;
+      this.#cancelTimer(`reattach:${dependent.type}`);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- conditions
+
+  /** Recomputes whether one edge holds, and keeps the counters of its dependent. */
+  #judge(edge: Edge): boolean {
+    const met = edge.holds();
+    if (met === edge.met) return false;
+    edge.met = met;
+    const change = met ? -1 : 1;
+    if (edge.kind === 'hard') edge.from.unmetHard += change;
+    else edge.from.unmetSoft += change;
+    return true;
+  }
+
+  /** The state of `member` changed: judge the edges onto it and act on what changed. */
+  #propagate(member: Member): void {
+    for (const edge of member.neededBy) {
+      const changed = this.#judge(edge);
+      const dependent = edge.from;
+      if (changed) {
+        if (dependent.state === 'WAITING' || dependent.state === 'RESTARTING') this.#touched.add(dependent);
+        if (!edge.met && dependent.permit) {
+          this.#withdraw(dependent);
+          if (dependent.state === 'RESTARTING')
+            this.#move(dependent, 'held', dependent.startWhy, `${member.type} is ${member.state}`);
+        }
+        if (edge.met) this.#tryStart(dependent);
+        else this.#cancelSoftIfHard(dependent);
+      }
+      if (edge.lost && member.state === 'RUNNING' && dependent.state === 'RUNNING' && dependent.stopWish === null)
+        this.#reattach(dependent, member);
+    }
+  }
+
+  #cancelSoftIfHard(member: Member): void {
+    if (member.unmetHard > 0) this.#cancelSoft(member);
+  }
+
+  #reattach(member: Member, on: Member): void {
+    if (!member.reattaching) this.#arm(`reattach:${member.type}`, REATTACH_MS);
+    member.reattaching = true;
+    this.#effects.push({ do: 'reattach', daemon: member.type, generation: member.generation, on: on.type });
+  }
+
+  // ---------------------------------------------------------------------------------------------- full recovery
+
+  #refuseForOperation(command: Command): void {
+    const running = this.#operation;
+    this.#reply({
+      id: command.id,
+      ok: false,
+      code: 'refused',
+      message: `cannot ${command.verb}: ${running?.verb ?? 'an operation'} is under way since ${running === null ? '' : `phase ${running.phase}`} (${running?.reason ?? ''})`,
+      remedy: 'wait for it ("master_loop status" shows its phase), then try again',
+      details: { operation: this.operation },
+    });
+  }
+
+  #beginOperation(command: Command): void {
+    const running = this.#operation;
+    if (running !== null && !(command.verb === 'shutdown' && running.verb === 'recover')) {
+      if (command.verb === 'shutdown' && running.verb === 'shutdown') this.#hurry(command);
+      else this.#refuseForOperation(command);
+      return;
+    }
+    if (running !== null) this.#endOperation('superseded', []);
+    this.#operation = {
+      id: command.id,
+      verb: command.verb === 'recover' ? 'recover' : 'shutdown',
+      phase: 'stopping',
+      origin: command.origin,
+      reason: command.reason,
+      drainMs: command.drainMs ?? 10_000,
+      resetFailed: command.resetFailed ?? command.origin === 'operator',
+      resumed: false,
+      startedWallMs: this.#wallMs,
+      phaseWallMs: this.#wallMs,
+      phaseAt: this.#at,
+      took: {},
+      seq: this.#inputSeq,
+      commandId: command.id,
+    };
+    if (command.waitMs <= 0) {
+      this.#reply({ id: command.id, ok: true, code: 'accepted', message: `${command.verb}: accepted` });
+      this.#operation.commandId = null;
+    }
+    this.#admission = this.#bug === 'restart-during-drain';
+    this.#enterPhase('stopping');
+  }
+
+  /** A second stop shortens the first: no more waiting for graceful ends. */
+  #hurry(command: Command): void {
+    this.#killAll();
+    this.#reply({
+      id: command.id,
+      ok: true,
+      code: 'accepted',
+      message: 'shutdown: shortened, everything is killed now',
+    });
+  }
+
+  #enterPhase(phase: OperationRecord['phase']): void {
+    const operation = this.#operation;
+    if (operation === null) return;
+    if (operation.phase !== phase && operation.phase !== 'done')
+      operation.took = { ...operation.took, [operation.phase]: this.#at - operation.phaseAt };
+    operation.phase = phase;
+    operation.phaseAt = this.#at;
+    operation.phaseWallMs = this.#wallMs;
+    this.#cause = operation.seq;
+    operation.seq = this.#note({ type: 'operation', operation: toRecord(operation, null, []) });
+    this.#cause = operation.seq;
+    switch (phase) {
+      case 'stopping':
+        this.#stopEverything();
+        break;
+      case 'proving':
+        this.#effects.push({ do: 'prove-empty', operation: operation.id });
+        break;
+      case 'draining':
+        this.#arm(`drain:${operation.id}`, operation.drainMs);
+        break;
+      case 'starting':
+        this.#startEverything(operation);
+        break;
+      case 'done':
+        break;
+    }
+  }
+
+  #stopEverything(): void {
+    this.#arm('stop-all', STOP_ALL_BUDGET_MS);
+    const why: Cause = 'recovery';
+    for (const member of this.members) {
+      this.#withdraw(member);
+      this.#cancelSoft(member);
+      if (member.state === 'RESTARTING') {
+        this.#cancelTimer(`backoff:${member.type}`);
+        member.nextAttemptAt = null;
+        member.nextAttemptWallMs = null;
+        this.#move(member, 'held', why, 'held by the full stop');
+      }
+      member.plan = null;
+      if (!isLive(member.state)) continue;
+      if (member.stopWish === null || member.state !== 'STOPPING')
+        member.stopWish = { graceful: true, then: 'wait', why, message: `full stop: ${this.#operation?.reason ?? ''}` };
+      else if (member.stopWish.then === 'failure') member.stopWish = { ...member.stopWish, then: 'wait' };
+      this.#markStopping(member);
+    }
+    for (const member of this.members) this.#stopIfLeaf(member);
+    this.#operationProgress();
+  }
+
+  #killAll(): void {
+    for (const member of this.members) {
+      if (!isLive(member.state)) continue;
+      if (member.state !== 'STOPPING') {
+        member.stopWish = {
+          graceful: false,
+          then: 'wait',
+          why: 'recovery',
+          message: 'the budget of the full stop is spent',
+        };
+        this.#markStopping(member);
+        this.#issueStop(member);
+      } else {
+        this.#effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full: true });
+      }
+    }
+  }
+
+  #operationProgress(): void {
+    const operation = this.#operation;
+    if (operation === null) return;
+    if (operation.phase === 'stopping' && this.#live === 0) {
+      this.#cancelTimer('stop-all');
+      this.#enterPhase('proving');
+    } else if (operation.phase === 'starting' && this.#startingDone()) this.#finishRecovery(operation);
+  }
+
+  #provenEmpty(operationId: string, left: readonly string[]): void {
+    const operation = this.#operation;
+    if (operation === null || operation.id !== operationId || operation.phase !== 'proving') return;
+    this.#follows(operation.seq);
+    if (left.length > 0) {
+      this.#arm(`prove:${operation.id}`, PROVE_AGAIN_MS);
+      return;
+    }
+    if (operation.verb === 'shutdown') {
+      this.#endOperation('stopped', []);
+      this.#effects.push({ do: 'leave' });
+      return;
+    }
+    this.#enterPhase('draining');
+  }
+
+  #startEverything(operation: Operation): void {
+    this.#admission = true;
+    this.#doneUpTo = 0;
+    for (const member of this.members) {
+      if (member.wanted !== 'up') continue;
+      if (member.state === 'FAILED' && operation.resetFailed) {
+        this.#clearCounter(member);
+        this.#move(member, 'want', 'recovery', 'FAILED is reset by the recovery');
+      }
+      if (member.startWhy === null) member.startWhy = 'recovery';
+    }
+    for (const member of this.members) this.#tryStart(member);
+    this.#operationProgress();
+  }
+
+  /**
+   * Every wanted daemon is up, or will not be without somebody acting. The place up to which that held is remembered, so
+   * asking after every transition costs the fleet once and not each time.
+   */
+  #startingDone(): boolean {
+    if (this.#notUp === 0) return true;
+    const done = (member: Member): boolean =>
+      member.wanted === 'down' ||
+      member.isUp() ||
+      member.state === 'FAILED' ||
+      (member.state === 'WAITING' && !member.permit && this.waitingFor(member).some((wait) => wait.impossible));
+    while (this.#doneUpTo < this.members.length && done(this.members[this.#doneUpTo]!)) this.#doneUpTo++;
+    if (this.#doneUpTo < this.members.length) return false;
+    this.#doneUpTo = this.members.findIndex((member) => !done(member));
+    if (this.#doneUpTo >= 0) return false;
+    this.#doneUpTo = 0;
+    return true;
+  }
+  #doneUpTo = 0;
+
+  #finishRecovery(operation: Operation): void {
+    const notReady = this.members.filter((member) => member.wanted === 'up' && !member.isUp()).map((m) => m.type);
+    this.#endOperation(notReady.length > 0 ? 'degraded' : operation.resumed ? 'resumed' : 'recovered', notReady);
+  }
+
+  #endOperation(verdict: NonNullable<OperationRecord['verdict']>, notReady: readonly string[]): void {
+    const operation = this.#operation;
+    if (operation === null) return;
+    operation.took = { ...operation.took, [operation.phase]: this.#at - operation.phaseAt };
+    operation.phase = 'done';
+    operation.phaseWallMs = this.#wallMs;
+    const record = toRecord(operation, verdict, notReady);
+    this.#cause = operation.seq;
+    this.#note({ type: 'operation', operation: record });
+    this.#operation = null;
+    this.#lastOperation = record;
+    for (const timer of [`drain:${operation.id}`, 'stop-all']) this.#cancelTimer(timer);
+    if (operation.commandId === null) return;
+    const good = verdict === 'recovered' || verdict === 'resumed' || verdict === 'stopped';
+    this.#reply({
+      id: operation.commandId,
+      ok: good,
+      code: good ? 'done' : verdict === 'superseded' ? 'superseded' : 'failed',
+      message: good
+        ? `${operation.verb}: ${verdict}`
+        : `cannot call the ${operation.verb} complete: ${verdict}${notReady.length > 0 ? `, not ready: ${notReady.join(', ')}` : ''}`,
+      ...(good ? {} : { remedy: `"master_loop why ${notReady[0] ?? 'DAEMON'}" shows the cause` }),
+      details: { operation: record },
+    });
+  }
+
+  // ---------------------------------------------------------------------------------------------- storms
+
+  #stormOpened(): void {
+    const root = this.#stormRoot();
+    this.#effects.push({
+      do: 'alert',
+      alert: {
+        name: 'storm',
+        daemon: root,
+        message: `restart storm: ${this.#storm.failing(this.#at).size} daemons keep failing; restarts of non-critical daemons are held. Likely root: ${root}`,
+        resolved: false,
+      },
+    });
+    this.#arm('storm', this.#storm.tryClose(this.#at) ?? 0);
+  }
+
+  /** The daemon that most of the failures hang from: a failing one, or something they depend on that is not up. */
+  #stormRoot(): string {
+    const failing = this.#storm.failing(this.#at);
+    const score = new Map<Member, number>();
+    for (const [type, count] of failing) {
+      const seen = new Set<Member>([this.#known(type)]);
+      for (const member of seen) {
+        if (failing.has(member.type) || !member.isUp()) score.set(member, (score.get(member) ?? 0) + count);
+        for (const edge of member.needs) if (edge.kind === 'hard') seen.add(edge.on);
+      }
+    }
+    let best: Member | null = null;
+    for (const [member, value] of score) {
+      const top: number = best === null ? -1 : (score.get(best) ?? 0);
+      if (value > top || (value === top && best !== null && dependsOn(best, member))) best = member;
+    }
+    return best?.type ?? 'unknown';
+  }
+
+  #stormTimer(): void {
+    const left = this.#storm.tryClose(this.#at);
+    if (left === null) return;
+    if (left > 0) {
+      this.#arm('storm', left);
+      return;
+    }
+    this.#effects.push({
+      do: 'alert',
+      alert: { name: 'storm', daemon: '', message: 'the restart storm is over; held restarts go on', resolved: true },
+    });
+    for (const member of this.members) {
+      if (!member.heldByStorm) continue;
+      member.heldByStorm = false;
+      this.#tryStart(member);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- timers
+
+  #arm(timer: string, delayMs: number): void {
+    this.#effects.push({ do: 'arm-timer', timer, delayMs });
+  }
+
+  #cancelTimer(timer: string): void {
+    this.#effects.push({ do: 'cancel-timer', timer });
+  }
+
+  #timer(timer: string): void {
+    const split = timer.indexOf(':');
+    const kind = split < 0 ? timer : timer.slice(0, split);
+    const rest = split < 0 ? '' : timer.slice(split + 1);
+    switch (kind) {
+      case 'backoff':
+        this.#backoffOver(this.#known(rest));
+        return;
+      case 'start': {
+        const member = this.#known(rest);
+        if (member.state !== 'STARTING' || member.stopWish !== null) return;
+        this.#follows(member.seq);
+        const seconds = member.spec.startMs / 1000;
+        member.stopWish = {
+          graceful: false,
+          then: 'failure',
+          why: 'start-timeout',
+          message: `not ready within ${seconds} s`,
+        };
+        this.#markStopping(member);
+        this.#issueStop(member);
+        return;
+      }
+      case 'stop':
+        this.#stopDeadline(this.#known(rest));
+        return;
+      case 'stable': {
+        const member = this.#known(rest);
+        if (member.state !== 'RUNNING' || member.restarts === 0) return;
+        this.#follows(member.seq);
+        member.restarts = 0;
+        this.#keep(member, `restart counter cleared: RUNNING for ${member.spec.restart.stableMs / 1000} s`);
+        return;
+      }
+      case 'soft':
+        this.#follows(this.#known(rest).seq);
+        this.#softOver(this.#known(rest));
+        return;
+      case 'reattach': {
+        const member = this.#known(rest);
+        if (!member.reattaching) return;
+        member.reattaching = false;
+        this.#follows(member.seq);
+        this.#upgradeReattach(member, `no proof within ${REATTACH_MS / 1000} s`);
+        return;
+      }
+      case 'plan':
+        this.#inputCause = Number(rest);
+        this.#cause = Number(rest);
+        this.#planCloses(Number(rest));
+        return;
+      case 'stop-all':
+        if (this.#operation?.phase === 'stopping') this.#killAll();
+        return;
+      case 'drain':
+        if (this.#operation?.id === rest && this.#operation.phase === 'draining') this.#enterPhase('starting');
+        return;
+      case 'prove':
+        if (this.#operation?.id === rest && this.#operation.phase === 'proving')
+          this.#effects.push({ do: 'prove-empty', operation: rest });
+        return;
+      case 'storm':
+        this.#stormTimer();
+        return;
+      case 'wait': {
+        for (const waiter of this.#waiters) {
+          if (waiter.command.id !== rest) continue;
+          this.#waiters.delete(waiter);
+          const open = [...waiter.open].map((member) => `${member.type} is ${member.state}`);
+          this.#reply({
+            id: rest,
+            ok: false,
+            code: 'timeout',
+            message: `cannot wait longer for ${waiter.command.verb}: after ${waiter.command.waitMs / 1000} s ${open.join(', ')}`,
+            remedy: 'it goes on by itself; "master_loop why DAEMON" shows what it waits for',
+            details: { notes: waiter.notes },
+          });
+        }
+        return;
+      }
+      default:
+        throw invariant(`unknown timer ${timer}`);
+    }
+  }
+
+  // ---------------------------------------------------------------------------------------------- the one setter
+
+  /** This input is the consequence of a note written earlier. */
+  #follows(seq: number | null): void {
+    if (seq === null) return;
+    this.#inputCause = seq;
+  }
+
+  #note(record: JournalNote): number {
+    const seq = ++this.#seq;
+    this.#effects.push({ do: 'journal', seq, cause: this.#cause, record });
+    return seq;
+  }
+
+  /** The only place where a state changes; it announces the change. */
+  #move(member: Member, on: LifecycleEvent, why: Cause | null, message: string): void {
+    const from = member.state;
+    const row = decide(from, on);
+    const wasLive = isLive(from);
+    member.enter(row.to, this.#at, this.#wallMs, message, why);
+    if (this.#bug === 'failed-comes-back' && row.to === 'FAILED') member.state = 'WAITING';
+    if (this.#bug === 'forget-operator-stop' && row.to === 'STOPPED') member.setWanted('up', 'profile');
+    if (wasLive !== isLive(row.to)) {
+      this.#live += wasLive ? -1 : 1;
+      if (wasLive) this.#markLost(member);
+    }
+    if (from === 'WAITING') {
+      for (const edge of member.needs) {
+        if (!edge.released) continue;
+        edge.released = false; // the next episode of waiting waits anew
+        this.#judge(edge);
+      }
+    }
+    this.#countNotUp(member);
+    const cause = this.#cause;
+    member.seq = this.#note({
+      type: 'transition',
+      daemon: member.type,
+      from,
+      to: row.to,
+      on,
+      why,
+      message,
+      generation: member.generation,
+      keep: member.keep(),
+    });
+    this.#touched.add(member);
+    this.#cause = member.seq;
+    this.#propagate(member);
+    this.#cause = cause;
+    if (this.#waiters.size > 0) this.#checkWaiters();
+    if (this.#operation?.phase === 'starting') this.#operationProgress();
+  }
+
+  #countNotUp(member: Member): void {
+    const notUp = member.wanted === 'up' && !member.isUp();
+    if (notUp === member.countedNotUp) return;
+    member.countedNotUp = notUp;
+    this.#notUp += notUp ? 1 : -1;
+  }
+
+  // ---------------------------------------------------------------------------------------------- explaining
+
+  /** What a daemon that does not start is waiting for, down to the leaf. */
+  waitingFor(member: Member): WaitingFor[] {
+    if (member.state !== 'WAITING' && !(member.state === 'RESTARTING' && (member.heldByStorm || member.permit)))
+      return [];
+    const found: WaitingFor[] = [];
+    if (!this.#admission) {
+      const what =
+        this.#operation === null ? 'the boot of the loop' : `${this.#operation.verb} (phase ${this.#operation.phase})`;
+      return [waiting(what, 'operation', null, false, `held by ${what}`, null)];
+    }
+    if (member.heldByStorm)
+      found.push(waiting('storm breaker', 'storm', null, false, 'held by the storm breaker until failures stop', null));
+    for (const edge of member.needs) {
+      if (edge.met) continue;
+      if (found.length >= WAITS_SHOWN) break;
+      const leaf = leafOf(edge, member);
+      found.push({
+        on: edge.on.type,
+        kind: edge.kind,
+        condition: edge.condition,
+        state: edge.on.state,
+        impossible: edge.kind === 'hard' && leaf.impossible,
+        message: leaf.message,
+        remedy: leaf.remedy,
+      });
+    }
+    if (found.length === 0 && member.permit)
+      found.push(waiting('start slot', 'slot', null, false, 'every condition holds; waits for a start slot', null));
+    return found;
+  }
+}
+
+const waiting = (
+  on: string,
+  kind: WaitingFor['kind'],
+  state: DaemonState | null,
+  impossible: boolean,
+  message: string,
+  remedy: string | null,
+): WaitingFor => ({ on, kind, condition: kind, state, impossible, message, remedy });
+
+/** Follows unmet hard edges to what really has to happen. */
+const leafOf = (
+  edge: Edge,
+  waiter: Member,
+): { readonly impossible: boolean; readonly message: string; readonly remedy: string | null } => {
+  const seen = new Set<Member>([waiter]);
+  let here = edge;
+  for (;;) {
+    const on = here.on;
+    if (on.state === 'FAILED')
+      return { impossible: true, message: `${on.type} is FAILED`, remedy: `master_loop reset ${on.type}` };
+    if (on.wanted === 'down') {
+      const why = on.wantedBy === 'operator' ? 'was stopped by an operator' : `is not wanted (${on.wantedBy})`;
+      return { impossible: true, message: `${on.type} ${why}`, remedy: `master_loop start ${on.type}` };
+    }
+    const next =
+      on.state === 'WAITING' && !seen.has(on) ? on.needs.find((need) => !need.met && need.kind === 'hard') : undefined;
+    if (next === undefined)
+      return { impossible: false, message: `${on.type} is ${on.state}, needs to be ${here.condition}`, remedy: null };
+    seen.add(on);
+    here = next;
+  }
+};
+
+const dependsOn = (from: Member, on: Member): boolean => {
+  const seen = new Set<Member>([from]);
+  for (const member of seen) {
+    if (member === on) return true;
+    for (const edge of member.needs) if (edge.kind === 'hard') seen.add(edge.on);
+  }
+  return false;
+};
+
+const toRecord = (
+  operation: Operation,
+  verdict: OperationRecord['verdict'],
+  notReady: readonly string[],
+): OperationRecord => ({
+  id: operation.id,
+  verb: operation.verb,
+  phase: operation.phase,
+  origin: operation.origin,
+  reason: operation.reason,
+  drainMs: operation.drainMs,
+  resetFailed: operation.resetFailed,
+  resumed: operation.resumed,
+  startedWallMs: operation.startedWallMs,
+  phaseWallMs: operation.phaseWallMs,
+  took: { ...operation.took },
+  verdict,
+  notReady,
+});
+
+const fromRecord = (record: OperationRecord): Operation => ({
+  ...record,
+  phaseAt: 0,
+  took: { ...record.took },
+  seq: 0,
+  commandId: null,
+});

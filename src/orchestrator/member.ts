@@ -1,0 +1,208 @@
+/**
+ * One daemon as the core knows it, and the edges between them. Data with small questions; every change of state goes
+ * through the core's one setter.
+ */
+import type { DaemonSpec, ResolvedEdge } from '../fleet/types.ts';
+import type { Cause, DaemonState, Wanted } from '../lifecycle/states.ts';
+import type { Plan } from './core.ts';
+import type { DaemonKeep, LastError } from './types.ts';
+
+/** One dependency with what the core keeps on it. */
+export class Edge {
+  readonly from: Member;
+  readonly on: Member;
+  readonly kind: ResolvedEdge['kind'];
+  readonly condition: ResolvedEdge['condition'];
+  readonly onLoss: ResolvedEdge['onLoss'];
+  readonly timeoutMs: number;
+  /** The condition holds (or, soft and order, need not be waited for). */
+  met = false;
+  /** Soft and order: waited long enough in this episode of waiting. */
+  released = false;
+  /** `reattach`: the other end was lost since `from` last attached. */
+  lost = false;
+
+  constructor(from: Member, on: Member, edge: ResolvedEdge) {
+    this.from = from;
+    this.on = on;
+    this.kind = edge.kind;
+    this.condition = edge.condition;
+    this.onLoss = edge.onLoss;
+    this.timeoutMs = edge.timeoutMs;
+  }
+
+  holds(): boolean {
+    const { state } = this.on;
+    const holds =
+      this.condition === 'ready'
+        ? (state === 'RUNNING' && this.on.stopWish === null) || state === 'COMPLETED'
+        : this.condition === 'completed'
+          ? state === 'COMPLETED'
+          : state === 'STARTING' || state === 'RUNNING' || state === 'COMPLETED';
+    if (holds || this.kind === 'hard') return holds;
+    return this.released || this.on.wanted === 'down' || state === 'FAILED' || state === 'STOPPED';
+  }
+}
+
+export interface StopWish {
+  readonly graceful: boolean;
+  /** What follows the proof that it is gone. */
+  readonly then: 'down' | 'wait' | 'failure';
+  readonly why: Cause;
+  readonly message: string;
+}
+
+export class Member {
+  readonly spec: DaemonSpec;
+  readonly type: string;
+  readonly index: number;
+  readonly priority: number;
+  readonly needs: Edge[] = [];
+  readonly neededBy: Edge[] = [];
+
+  wanted: Wanted = 'up';
+  /** 'profile', 'operator', 'not in the profile', 'pulled in by X'. */
+  wantedBy = 'profile';
+  state: DaemonState = 'WAITING';
+  generation = 0;
+  /** Number of the note of its last transition; what follows from it names it as cause. */
+  seq: number | null = null;
+  sinceAt = 0;
+  sinceWallMs = 0;
+  message = '';
+  why: Cause | null = null;
+  /** The sentence that decided the present state. */
+  rule = '';
+
+  /** A permission to start is out and not yet used. */
+  permit = false;
+  backoffOver = false;
+  nextAttemptAt: number | null = null;
+  nextAttemptWallMs: number | null = null;
+  /** Why the next start happens, for history and metrics. */
+  startWhy: Cause | null = null;
+  stopWish: StopWish | null = null;
+  /** It counts in `liveStopping` of what it depends on. */
+  marked = false;
+  plan: Plan | null = null;
+  heldByStorm = false;
+  softArmed = false;
+  softSince = 0;
+  reattaching = false;
+
+  unmetHard = 0;
+  unmetSoft = 0;
+  /** Dependents that are being stopped and not yet gone. */
+  liveStopping = 0;
+
+  restarts = 0;
+  restartsTotal = 0;
+  restartTimes: number[] = [];
+  secondaryFailures = 0;
+  quietFailures = 0;
+  drill = false;
+  drillFailures = 0;
+  everFailed = false;
+  lastError: LastError | null = null;
+  /** Failed health checks in a row. */
+  streak = 0;
+  healthFailures = 0;
+
+  startedWallMs: number | null = null;
+  readyAt: number | null = null;
+  readyWallMs: number | null = null;
+  /** When it went away without being told to stay away; cleared when it is ready again. */
+  downAt: number | null = null;
+  lastRecoveryMs: number | null = null;
+  settled = false;
+  countedNotUp = false;
+
+  constructor(spec: DaemonSpec, index: number, priority: number) {
+    this.spec = spec;
+    this.type = spec.type;
+    this.index = index;
+    this.priority = priority;
+  }
+
+  link(edge: ResolvedEdge, on: Member): void {
+    const linked = new Edge(this, on, edge);
+    this.needs.push(linked);
+    on.neededBy.push(linked);
+    if (linked.kind === 'hard') this.unmetHard++;
+    else this.unmetSoft++;
+  }
+
+  /** What an earlier run left decides the first state; nothing of an earlier run is still running. */
+  restore(keep: DaemonKeep | undefined): void {
+    if (keep === undefined) {
+      if (!this.spec.inProfile) this.setWanted('down', 'not in the profile');
+    } else {
+      const own = keep.wantedBy === 'operator';
+      if (own) this.setWanted(keep.wanted, 'operator');
+      else if (!this.spec.inProfile) this.setWanted('down', 'not in the profile');
+      this.generation = keep.generation;
+      this.restarts = keep.restarts;
+      this.restartsTotal = keep.restartsTotal;
+      this.restartTimes = [...keep.restartTimes];
+      this.lastError = keep.lastError;
+      this.everFailed = keep.restarts > 0;
+    }
+    if (this.wanted === 'down') {
+      this.state = 'STOPPED';
+      this.message = this.wantedBy === 'operator' ? 'stopped by an operator' : this.wantedBy;
+    } else if (keep?.failed === true) {
+      this.state = 'FAILED';
+      this.message = keep.lastError?.message ?? 'FAILED before the master restarted';
+      this.rule = 'FAILED survives a restart of the master; only an operator leaves it';
+    } else if (keep?.completed === true && this.spec.oneShot) this.state = 'COMPLETED';
+    else this.state = 'WAITING';
+    this.countedNotUp = this.wanted === 'up' && !this.isUp();
+  }
+
+  setWanted(wanted: Wanted, by: string): void {
+    this.wanted = wanted;
+    this.wantedBy = by;
+  }
+
+  /** Dependents may rely on it, or it did its one job. */
+  isUp(): boolean {
+    return this.state === 'RUNNING' || this.state === 'COMPLETED';
+  }
+
+  enter(state: DaemonState, at: number, wallMs: number, message: string, why: Cause | null): void {
+    this.state = state;
+    this.sinceAt = at;
+    this.sinceWallMs = wallMs;
+    this.message = message;
+    this.why = why;
+    if (state !== 'RESTARTING') {
+      this.nextAttemptAt = null;
+      this.nextAttemptWallMs = null;
+    }
+    if (state !== 'RUNNING') {
+      this.readyAt = null;
+      this.readyWallMs = null;
+    }
+  }
+
+  countRestart(wallMs: number, withinMs: number, keep: number): void {
+    this.restartsTotal++;
+    this.restartTimes.push(wallMs);
+    while (this.restartTimes.length > keep || (this.restartTimes[0] ?? Infinity) < wallMs - withinMs)
+      this.restartTimes.shift();
+  }
+
+  keep(): DaemonKeep {
+    return {
+      wanted: this.wanted,
+      wantedBy: this.wantedBy,
+      generation: this.generation,
+      failed: this.state === 'FAILED',
+      restarts: this.restarts,
+      restartsTotal: this.restartsTotal,
+      restartTimes: this.restartTimes.slice(),
+      lastError: this.lastError,
+      completed: this.state === 'COMPLETED',
+    };
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Publishes what other programs leave in `<data-dir>/inbox/*.json`: shell scripts and cron need no client to speak.
+ *
+ * Invariant: each file is published exactly once. Its event id is made from the file, so publishing it again after a
+ * crash is recognised; the file moves to done/ only after the event is durable. Deleting instead of moving would leave
+ * nobody able to say what was published.
+ */
+import { z } from 'zod';
+import { publishInbox } from '../../events/inbox.ts';
+import { degraded, healthy } from '../../health/verdict.ts';
+import { daemonsWith, seconds } from '../definition.ts';
+import type { InboxService, RouterService } from '../services.ts';
+
+export const crossProcessPoller = daemonsWith<RouterService & InboxService>()({
+  type: 'CROSS_PROCESS_POLLER',
+  purpose: 'Carries events that other programs drop as files onto the bus, each exactly once.',
+  category: 'event',
+  dependsOn: ['EVENT_ROUTER'],
+  healthPeriodSeconds: 60,
+  config: z.strictObject({ periodSeconds: seconds(1) }),
+
+  create({ config, clock, files, log, router, inboxFolder }) {
+    let published = 0;
+    let bad = 0;
+    let polledAt = clock.monotonicMs();
+
+    return {
+      every: {
+        periodSeconds: config.periodSeconds,
+        async run() {
+          const outcomes = await publishInbox({
+            files,
+            clock,
+            folder: inboxFolder,
+            publish: (topic, body, options) => router.publishExternal('inbox', topic, body, options),
+          });
+          for (const outcome of outcomes) {
+            if (outcome.outcome === 'published') published++;
+            if (outcome.outcome !== 'bad') continue;
+            bad++;
+            log.warn(`${outcome.file} is no event and is in bad/: ${outcome.reason}`);
+          }
+          polledAt = clock.monotonicMs();
+        },
+      },
+      health() {
+        const details = { published, bad, lastProgressAt: polledAt };
+        const staleSeconds = clock.since(polledAt);
+        return staleSeconds > 10 + 5 * config.periodSeconds
+          ? degraded(`the inbox was not read for ${staleSeconds.toFixed(0)} s`, {
+              ...details,
+              stalenessSeconds: staleSeconds,
+            })
+          : healthy(details);
+      },
+    };
+  },
+});

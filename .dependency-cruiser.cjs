@@ -21,7 +21,10 @@ module.exports = {
       comment: 'disk, processes and sockets are taken through src/seams, so that simulation can reach them',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/seams/' },
-      to: { path: '^(node:)?(fs|fs/promises|child_process|timers|timers/promises|net|dgram|http|https)$' },
+      to: {
+        path: '^(node:)?(fs|fs/promises|child_process|timers|timers/promises|net|dgram|http|https)$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
     only('seams-know-nothing', '^src/seams/', ['^src/errors'], 'the world as interfaces'),
     only('graph-is-pure', '^src/graph/', ['^src/errors'], 'a value without effects'),
@@ -59,6 +62,9 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
   },
 };

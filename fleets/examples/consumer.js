@@ -29,7 +29,12 @@ export default {
       health: () =>
         stale < config.staleRounds
           ? { status: 'healthy', healthy: true, message: '', details: { seen } }
-          : { status: 'degraded', healthy: true, message: `${config.watches} stands still at ${seen}`, details: { seen } },
+          : {
+              status: 'degraded',
+              healthy: true,
+              message: `${config.watches} stands still at ${seen}`,
+              details: { seen },
+            },
     };
   },
 };

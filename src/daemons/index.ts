@@ -6,10 +6,14 @@ import { eventRouter } from './event/event-router.ts';
 import { daemonWatchdog } from './health/daemon-watchdog.ts';
 import { healthServer } from './health/health-server.ts';
 
+/** Those that work on the training floor. */
+export const TRAINING_DAEMONS: readonly DaemonDefinition[] = [];
+
 export const RINGRIFT_DAEMONS: readonly DaemonDefinition[] = [
   eventRouter,
   daemonWatchdog,
   healthServer,
   crossProcessPoller,
   dlqRetry,
+  ...TRAINING_DAEMONS,
 ];

@@ -16,6 +16,13 @@ import type { Journal } from './journal.ts';
 /** Kinds of records that a loop writes: inputs, and the types of its core's notes. */
 export type LoopRecordKind = 'input' | JournalNote['type'];
 
+/** What the master writes beside its loop: a stall of the loop with who held it, and its own end. */
+export interface RemarkData {
+  readonly daemon: string | null;
+  readonly message: string;
+}
+export type RemarkKind = 'stall' | 'fatal';
+
 export interface LoopJournal {
   readonly nextSeq: number;
   appendInput(input: Input, cause: number | null): void;
@@ -97,6 +104,10 @@ export const historyEntryOf = (record: JournalRecord): HistoryEntry | null => {
       message: wordsOf(input),
     };
   }
+  if (record.kind === 'stall' || record.kind === 'fatal') {
+    const { daemon, message } = record.data as RemarkData;
+    return { ...none, daemon, on: record.kind satisfies RemarkKind, message };
+  }
   const note = noteOf(record);
   switch (note?.type) {
     case 'transition': {
@@ -123,7 +134,7 @@ export const diskHistory = (options: { readonly folder: string; readonly files: 
       // Most inputs are checks that changed nothing. Reading backwards, a record is met after all that it caused.
       const causes = new Set<number>();
       const where = (record: JournalRecord): boolean => {
-        const decided = noteOf(record) !== null;
+        const decided = noteOf(record) !== null || record.kind === 'stall' || record.kind === 'fatal';
         if (decided && record.cause !== null) causes.add(record.cause);
         return decided || causes.has(record.seq);
       };

@@ -4,9 +4,8 @@ import { defineDaemon } from '../../src/daemons/definition.ts';
 import { definitionsByName, loadFleet, usesNameOf } from '../../src/fleet/load.ts';
 import { brief, BUILT_IN, edgeOf, faultsFrom, faultsIn, load, specIn, SPINE, withDaemons, worldOf } from './support.ts';
 
-const inOrder = ['ports', 'profiles', 'defaults'];
 /** A valid file with sections before the daemons. */
-const fleet = (sections: Partial<Record<(typeof inOrder)[number], string>>, ...daemons: string[]): string =>
+const fleet = (sections: Partial<Record<'ports' | 'profiles' | 'defaults', string>>, ...daemons: string[]): string =>
   ['version: 1', 'name: test', ...Object.entries(sections).map(([key, value]) => `${key}: ${value}`), 'daemons:']
     .concat(daemons.map((line) => `  ${line}`))
     .join('\n');

@@ -13,6 +13,9 @@ import { usageFault, type Invocation } from './parse.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** What nobody chose: the periods in which one sees something happen. `standard` has the figures of long service. */
+export const TEMPO_DEFAULT = 'quick';
+
 const PORT_MAX = 65_535;
 const PORT_DEFAULT = 8790;
 

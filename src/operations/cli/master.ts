@@ -3,10 +3,7 @@
  * master costs more than everything a client command does.
  */
 import type { LogLevel } from '../client/index.ts';
-import type { Settings } from './call.ts';
-
-/** What nobody chose: the periods in which one sees something happen. `standard` has the figures of long service. */
-export const TEMPO_DEFAULT = 'quick';
+import { TEMPO_DEFAULT, type Settings } from './call.ts';
 
 export interface MasterOptions {
   /** Null: ./fleet.yaml, else the bundled fleet. */

@@ -6,6 +6,7 @@
  */
 import type { SubscriptionState } from '../../events/types.ts';
 import type { DaemonStatus, FleetSnapshot, HistoryEntry } from '../../orchestrator/types.ts';
+import type { FloorPanel } from '../cli/watch/floor.ts';
 import type { BeatFigures, Change, EventFigures, GraphPicture, LogFigures } from './protocol.ts';
 
 /** Journal entries kept in memory, for the stream's catch-up and for `why` when the disk fails. Chosen. */
@@ -19,6 +20,7 @@ export class Mirror {
   #events: EventFigures = { totals: {}, levels: {} };
   #log: LogFigures | null = null;
   #gauges: Readonly<Record<string, number>> = {};
+  #floor: FloorPanel | null = null;
   #lagMs = 0;
   #revision = 0;
   /** Oldest first. */
@@ -58,6 +60,7 @@ export class Mirror {
     if (figures.subscriptions !== undefined) this.#subscriptions = figures.subscriptions;
     if (figures.log !== undefined) this.#log = figures.log;
     if (figures.gauges !== undefined) this.#gauges = figures.gauges;
+    if (figures.floor !== undefined) this.#floor = figures.floor;
   }
 
   get fleet(): Omit<FleetSnapshot, 'daemons'> {
@@ -77,6 +80,9 @@ export class Mirror {
   }
   get gauges(): Readonly<Record<string, number>> {
     return this.#gauges;
+  }
+  get floor(): FloorPanel | null {
+    return this.#floor;
   }
   /** Worst lateness of the main loop's own timer in the last second, milliseconds. */
   get lagMs(): number {

@@ -9,6 +9,7 @@
 import type { SubscriptionState } from '../../events/types.ts';
 import type { CommandOutcome, CommandVerb, DaemonStatus, FleetSnapshot } from '../../orchestrator/types.ts';
 import type { HistoryEntry, OperationRecord, Origin, Verdict, WhyReport } from '../../orchestrator/types.ts';
+import type { FloorPanel } from '../cli/watch/floor.ts';
 
 /** The main loop is called stalled after this much silence; CONTRACT "Commands". Milliseconds. */
 export const STALLED_AFTER_MS = 2_000;
@@ -120,6 +121,8 @@ export interface BeatFigures {
   readonly log?: LogFigures;
   /** Levels of the master itself: bounded collections and their fill, heap … printed as `master_loop_<name>`. */
   readonly gauges?: Readonly<Record<string, number>>;
+  /** What the daemons work on, when there is something to show. */
+  readonly floor?: FloorPanel;
 }
 
 /** What changed since the last post. */
@@ -223,6 +226,7 @@ export interface StatusReport extends Omit<FleetSnapshot, 'verdict'> {
   readonly lagMs: number;
   readonly subscriptions: { readonly total: number; readonly gaps: readonly SubscriptionState[] };
   readonly log: LogFigures | null;
+  readonly floor?: FloorPanel;
 }
 
 export interface HealthReport {

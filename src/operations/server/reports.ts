@@ -43,6 +43,7 @@ export const statusReport = (mirror: Mirror, now: Now, port: number): StatusRepo
       gaps: mirror.subscriptions.filter((subscription) => subscription.state === 'gap'),
     },
     log: mirror.log,
+    ...(mirror.floor === null ? {} : { floor: mirror.floor }),
     daemons,
   };
 };

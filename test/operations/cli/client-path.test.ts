@@ -17,7 +17,8 @@ const HEAVY = [
   'prom-client',
 ];
 
-const IMPORT = /^(?:import|export)(?!\s+type\s)[^;]*?from\s+'([^']+)';|^import\s+'([^']+)';/gm;
+// The compiler writes the specifiers that it rewrites in double quotes.
+const IMPORT = /^(?:import|export)(?!\s+type\s)[^;]*?from\s+['"]([^'"]+)['"];|^import\s+['"]([^'"]+)['"];/gm;
 
 /** Everything a module loads when it is loaded; dynamic imports are not. */
 const loadedBy = (url: URL, loaded = new Set<string>()): Set<string> => {

@@ -199,7 +199,7 @@ describe('the client', function () {
       if (seen.has(file)) return;
       seen.add(file);
       const source = readFileSync(file, 'utf8').replaceAll(/^(?:import|export) type [^;]*;/gm, '');
-      for (const [, from] of source.matchAll(/^(?:import|export)[^;]*? from '([^']+)'/gm)) {
+      for (const [, from] of source.matchAll(/^(?:import|export)[^;]*? from ['"]([^'"]+)['"]/gm)) {
         if (from!.startsWith('.')) walk(join(dirname(file), from!));
         else expect(from, file).to.match(/^node:/);
       }

@@ -8,9 +8,8 @@ import { RINGRIFT_EVENTS } from '../../../events/catalogue.ts';
 import { definitionsByName, loadFleet, type LoadFleetOptions } from '../../../fleet/load.ts';
 import type { Fleet } from '../../../fleet/types.ts';
 import { realFileSystem } from '../../../seams/real-file-system.ts';
-import type { Environment, Settings } from '../call.ts';
+import { TEMPO_DEFAULT, type Environment, type Settings } from '../call.ts';
 import { fleetFileOf } from '../fleet-file.ts';
-import { TEMPO_DEFAULT } from '../master.ts';
 
 export type FleetSettings = Pick<Settings, 'fleetFile' | 'profile' | 'tempo' | 'port'>;
 

@@ -27,7 +27,7 @@ import { controlRequests } from './operations/control-requests.ts';
 import { eventControl } from './operations/event-control.ts';
 import { createLogging, type Logging } from './operations/logging/logging.ts';
 import { registerLocalLoop, type LocalLoop } from './operations/manager.ts';
-import { logTransition, tellOfTransition, watchGaps, watchVerdict } from './operations/onlookers.ts';
+import { logTransition, refreshWaits, tellOfTransition, watchGaps, watchVerdict } from './operations/onlookers.ts';
 import { entryOfTransition, startServer, type ServerHost } from './operations/server/host.ts';
 import { dealWithFormerProcesses } from './orchestrator/former-processes.ts';
 import { instanceOf, openProcessRecords } from './orchestrator/process-records.ts';
@@ -298,6 +298,7 @@ const compose = async (
   };
   closers.push(registerLocalLoop(dataDir, loop));
   supervisor.onTouch((daemon) => started.touch(daemon));
+  closers.push(refreshWaits(supervisor, clock, (daemon) => started.touch(daemon)));
   const verdict = watchVerdict(supervisor, clock, (now) => {
     started.publish({ verdict: now });
     logging.master.info(`the fleet is ${now}`);

@@ -12,6 +12,8 @@ import type { Logging } from './logging/logging.ts';
 
 /** The verdict over all daemons is worked out at most this often. Milliseconds. */
 const VERDICT_MS = 20;
+/** How old what is said of a wait may be. Milliseconds. */
+const WAITS_MS = 500;
 
 export interface VerdictWatch {
   /** Something changed; looked at soon. */
@@ -41,6 +43,26 @@ export const watchVerdict = (
     },
     close: () => void (closed = true),
   };
+};
+
+/**
+ * What a daemon waits for is said down to the leaf, and the leaf may be far away: it changes without the daemon itself
+ * changing. So whoever waits is looked at again, twice a second while anybody does. @returns ends it
+ */
+export const refreshWaits = (
+  supervisor: Pick<Supervisor, 'core'>,
+  clock: Clock,
+  touch: (daemon: string) => void,
+): (() => void) => {
+  const timer = clock.every(
+    WAITS_MS,
+    () => {
+      if (supervisor.core.notUpCount === 0) return;
+      for (const member of supervisor.core.members) if (member.wanted === 'up' && !member.isUp()) touch(member.type);
+    },
+    { background: true },
+  );
+  return () => timer.cancel();
 };
 
 /** A transition as a line of the log: loud where somebody may have to act. */

@@ -278,7 +278,11 @@ export class Core {
   #boot(): void {
     if (this.#admission) return;
     this.#bootAt = this.#at;
-    for (const member of this.members) member.seq = this.#inputSeq;
+    for (const member of this.members) {
+      member.seq = this.#inputSeq;
+      member.sinceWallMs = this.#wallMs;
+      this.#touched.add(member);
+    }
     const interrupted = this.#operation;
     if (interrupted !== null) {
       const young = this.#wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;

@@ -149,6 +149,8 @@ const compose = async (
     ? await openFloor({ dataDir: join(dataDir, 'floor'), clock, network })
     : null;
   if (floor !== null) closers.push(() => floor.close());
+  const inboxFolder = join(dataDir, 'inbox');
+  files.makeFolder(inboxFolder);
   const control = unixHttp(socket);
   closers.push(() => control.close());
 
@@ -185,16 +187,16 @@ const compose = async (
   };
   /** What a start gets beside the common context; each closes with it. */
   const servicesOf = (scope: Scope): Readonly<Record<string, unknown>> => ({
-    router,
-    inboxFolder: join(dataDir, 'inbox'),
-    controlGet: async (path: string, timeoutMs: number) => {
-      scope.assertOpen();
+    ...(router === null ? {} : { router: scope.guardService(router), endRouterThread: () => router.crash() }),
+    inboxFolder,
+    controlGet: scope.guard(async (path: string, timeoutMs: number) => {
       const from = clock.monotonicMs();
       const { status, body } = await control.request({ method: 'GET', path, timeoutMs });
-      scope.assertOpen();
       return { status, body, ms: clock.monotonicMs() - from };
-    },
-    ...floor?.forDaemon(scope.daemon, scope.generation, () => scope.assertOpen()),
+    }),
+    ...(floor === null
+      ? {}
+      : scope.guardServices(floor.forDaemon(scope.daemon, scope.generation, () => scope.assertOpen()))),
   });
   const supervisor: Supervisor = new Supervisor(
     {

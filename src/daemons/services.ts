@@ -6,6 +6,11 @@ export interface RouterService {
   readonly router: RouterHost;
 }
 
+/** For EVENT_ROUTER alone: ends the thread where it is. Works after its start was revoked, which is when it is needed. */
+export interface RouterThreadService {
+  readonly endRouterThread: () => Promise<void>;
+}
+
 /** Folder where other programs drop events. */
 export interface InboxService {
   /** `<data-dir>/inbox`. */

@@ -118,6 +118,7 @@ export const publishInboxFile = async (tools: InboxTools, name: string): Promise
 
 /** One round over the inbox, oldest name first. */
 export const publishInbox = async (tools: InboxTools): Promise<InboxOutcome[]> => {
+  tools.files.makeFolder(tools.folder); // somebody may have taken it away
   const names = tools.files
     .list(tools.folder)
     .filter((name) => name.endsWith('.json') && !name.startsWith('.'))

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { OrchestratorError } from '../errors.ts';
 import type { EventTail, RouterHost } from '../events/router-api.ts';
-import type { EventEnvelope } from '../events/types.ts';
+import type { EventEnvelope, PublishReceipt } from '../events/types.ts';
 import type { Clock, Timer } from '../seams/clock.ts';
 import type { EventVerb } from './server/protocol.ts';
 
@@ -14,6 +14,8 @@ const TAIL_EVENTS_KEPT = 2_000;
 const READER_IDLE_MS = 60_000;
 const READERS_MAX = 32;
 const WAIT_MS_MAX = 60_000;
+/** A publisher hears within this whether its event is stored; a client waits 5 s for an answer. Milliseconds. */
+const RECEIPT_MS = 3_000;
 
 const name = z.string().min(1).max(128);
 const waitMs = z.number().min(0).max(WAIT_MS_MAX).default(0);
@@ -52,6 +54,15 @@ export const argumentsInvalid = (what: string, issue: string): OrchestratorError
   new OrchestratorError('ARGUMENTS_INVALID', {
     message: `cannot ${what}: ${issue}`,
     remedy: 'see the arguments in docs/reference or with --help',
+  });
+
+/** The event was accepted and is not durable yet. */
+export const unconfirmed = (topic: string, why: string): OrchestratorError =>
+  new OrchestratorError('ROUTER_AWAY', {
+    message: `cannot confirm that ${topic} is stored: ${why}`,
+    remedy:
+      'the master holds the event and stores it as soon as it can, unless it is ended before; "master_loop why EVENT_ROUTER" says what is wrong',
+    context: { topic, why },
   });
 
 interface Reader {
@@ -141,12 +152,29 @@ export const eventControl = (router: RouterHost, clock: Clock): EventControl => 
     throw argumentsInvalid(`events ${verb}`, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'invalid'}`);
   };
 
+  /** The receipt of a publish, or why there is none yet; what was accepted is stored later all the same. */
+  const confirmed = async (topic: string, receipt: Promise<PublishReceipt>): Promise<PublishReceipt> => {
+    const given = new AbortController();
+    const late = clock.sleep(RECEIPT_MS, given.signal).then(
+      (): never => {
+        const { presence, stalled } = router.stats();
+        throw unconfirmed(topic, stalled ?? `the router is ${presence}`);
+      },
+      () => receipt,
+    );
+    try {
+      return await Promise.race([receipt, late]);
+    } finally {
+      given.abort();
+    }
+  };
+
   return {
     async handle(verb, args, signal) {
       switch (verb) {
         case 'publish': {
           const { topic, body, source, id } = parse('publish', args);
-          return router.publishExternal(source, topic, body, id === undefined ? {} : { id });
+          return confirmed(topic, router.publishExternal(source, topic, body, id === undefined ? {} : { id }));
         }
         case 'poll': {
           const { name: reader, topics, max, waitMs: wait } = parse('poll', args);

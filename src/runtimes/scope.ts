@@ -122,6 +122,12 @@ export class Scope implements Holder {
     });
   }
 
+  /** The same for a set of services by name: while a daemon waits for one of them, it is not hung. */
+  guardServices<Services extends object>(services: Services): Services {
+    const entries = Object.entries(services) as [string, object][];
+    return Object.fromEntries(entries.map(([name, service]) => [name, this.guardService(service)])) as Services;
+  }
+
   /** Tells the daemon to stop; what it holds stays usable until `close`. */
   abort(): void {
     this.#aborted = true;

@@ -8,9 +8,9 @@
 import { daemonsWith, seconds } from '../definition.ts';
 import { degraded, healthy, unhealthy } from '../../health/verdict.ts';
 import { z } from 'zod';
-import type { RouterService } from '../services.ts';
+import type { RouterService, RouterThreadService } from '../services.ts';
 
-export const eventRouter = daemonsWith<RouterService>()({
+export const eventRouter = daemonsWith<RouterService & RouterThreadService>()({
   type: 'EVENT_ROUTER',
   purpose: 'The bus every other daemon talks over: routing, de-duplication, dead letters, proof of every subscription.',
   category: 'event',
@@ -25,7 +25,7 @@ export const eventRouter = daemonsWith<RouterService>()({
   }),
   quick: { probeSeconds: 15 },
 
-  create({ config, fail, log, router, own }) {
+  create({ config, fail, log, router, endRouterThread, own }) {
     let ours = false;
 
     return {
@@ -40,7 +40,7 @@ export const eventRouter = daemonsWith<RouterService>()({
             close: () => {
               if (!ours) return undefined;
               ours = false;
-              return router.crash();
+              return endRouterThread();
             },
           },
           'router thread',
@@ -52,6 +52,7 @@ export const eventRouter = daemonsWith<RouterService>()({
         periodSeconds: config.probeSeconds,
         atStart: false,
         async run() {
+          if (router.stats().stalled !== null) return; // a canary could not be stored either
           for (const gap of await router.probe()) log.warn(`gap: ${gap.subscriber} ${gap.topic}: ${gap.reason ?? ''}`);
         },
       },
@@ -73,7 +74,8 @@ export const eventRouter = daemonsWith<RouterService>()({
           threadGeneration: stats.generation,
         };
         if (stats.presence !== 'serving') return unhealthy(`the router thread is ${stats.presence}`, details);
-        if (stats.stalled !== null) return unhealthy(`cannot store events: ${stats.stalled}`, details);
+        // A restart makes no room on a disk: what was accepted waits, and is stored when the disk takes it again.
+        if (stats.stalled !== null) return degraded(`cannot store events: ${stats.stalled}`, details);
         if (stats.gaps > 0) return degraded(`${stats.gaps} subscription gaps`, details);
         if (stats.lagTotal > config.lagMax) return degraded(`${stats.lagTotal} events wait to be handled`, details);
         return healthy(details);

@@ -1,6 +1,7 @@
 /**
- * From one screen to the next with as few bytes as may be: only lines that differ are written, each at its own place and
- * erased to its end. Nothing is ever written below the last line, so nothing scrolls.
+ * From one screen to the next with as few bytes as may be: only lines that differ are written, each at its own place,
+ * which is erased first: erased afterwards, a line as wide as the screen would lose its last cell. Nothing is ever
+ * written below the last line, so nothing scrolls.
  */
 const ESC = '\x1b[';
 
@@ -11,7 +12,7 @@ const ESC = '\x1b[';
 export const screenChange = (before: readonly string[], after: readonly string[]): string => {
   let change = '';
   for (const [index, line] of after.entries()) {
-    if (before[index] !== line) change += `${ESC}${index + 1};1H${line}${ESC}K`;
+    if (before[index] !== line) change += `${ESC}${index + 1};1H${ESC}K${line}`;
   }
   for (let index = after.length; index < before.length; index += 1) change += `${ESC}${index + 1};1H${ESC}K`;
   // Drawn as one picture by terminals that know synchronised output, ignored by the others.

@@ -198,7 +198,7 @@ describe('From one screen to the next', () => {
   const apply = (screen: readonly string[], change: string): string[] => {
     const lines = [...screen];
     // eslint-disable-next-line no-control-regex
-    for (const [, row, text] of change.matchAll(/\x1b\[(\d+);1H([^\x1b]*)\x1b\[K/g))
+    for (const [, row, text] of change.matchAll(/\x1b\[(\d+);1H\x1b\[K([^\x1b]*)/g))
       lines[Number(row) - 1] = text ?? '';
     return lines;
   };
@@ -216,10 +216,14 @@ describe('From one screen to the next', () => {
     );
   });
 
+  it('erases before it writes: erased afterwards, a line as wide as the screen would lose its last cell', () => {
+    expect(screenChange([''], ['wide']).endsWith('\x1b[Kwide\x1b[?2026l')).to.be.true;
+  });
+
   it('writes only the lines that changed, and nothing when none did', () => {
     expect(screenChange(['a', 'b'], ['a', 'b'])).to.equal('');
     expect(screenChange(['a', 'b', 'c'], ['a', 'X', 'c']))
-      .to.include('\x1b[2;1HX')
+      .to.include('\x1b[2;1H\x1b[KX')
       .and.not.to.include('\x1b[1;1H');
   });
 });

@@ -25,7 +25,7 @@ class Person {
     write: (text) => {
       if (text.includes('\x1b[2J')) this.#screen = [];
       // eslint-disable-next-line no-control-regex
-      for (const [, row, line] of text.matchAll(/\x1b\[(\d+);1H([^\x1b]*)/g))
+      for (const [, row, line] of text.matchAll(/\x1b\[(\d+);1H\x1b\[K([^\x1b]*)/g))
         this.#screen[Number(row) - 1] = line ?? '';
       this.#looking = this.#looking.filter(({ seen, tell }) => {
         const found = seen(this.screen);

@@ -282,10 +282,19 @@ export interface Queue {
   /** Ends the attempt; `retry: false` ends the item. */
   fail(report: WorkToken & { readonly reason: string; readonly retry: boolean }): Promise<WorkAnswer>;
   /** Takes an item back without charging the attempt (pre-emption, an operator, a node that left). */
-  release(item: { readonly itemId: string; readonly reason: string }): Promise<WorkAnswer>;
+  release(item: {
+    readonly itemId: string;
+    readonly reason: string;
+    /** The more urgent item it makes way for. */
+    readonly forItemId?: string;
+  }): Promise<WorkAnswer>;
   cancel(item: { readonly itemId: string; readonly reason: string }): Promise<WorkAnswer>;
   /** Puts items whose lease or whole time ran out back, or fails them. Only JOB_SCHEDULER calls it. */
   expire(): Promise<WorkItem[]>;
+  /** *Rescan*: what happened to items and was not confirmed as published, oldest first; at most `limit` (bounded to 500). */
+  untold(bound: { readonly limit: number }): Promise<WorkFact[]>;
+  /** Confirms every fact up to this one. */
+  told(upTo: { readonly n: number }): Promise<void>;
   get(itemId: string): Promise<WorkItem | null>;
   /** Newest first; at most `limit` (bounded to 500). */
   list(filter: {
@@ -363,6 +372,25 @@ export interface WorkItem {
   /** Wall clock, for people. */
   readonly queuedAtMs: number;
   readonly closedAtMs: number | null;
+}
+
+/** Something that happened to an item, once: (what, item, token) never repeats. */
+export interface WorkFact {
+  /** Grows with each fact. */
+  readonly n: number;
+  readonly what: 'claimed' | 'started' | 'completed' | 'failed' | 'timed-out' | 'released';
+  readonly itemId: string;
+  readonly kind: WorkKind;
+  readonly config: string;
+  /** Who held it, or held it last. */
+  readonly holder: string;
+  readonly token: number;
+  readonly attempt: number;
+  /** The item was closed by this. */
+  readonly final: boolean;
+  readonly reason: string | null;
+  readonly result: WorkResult | null;
+  readonly forItemId: string | null;
 }
 
 export interface QueueDepth {
@@ -759,6 +787,12 @@ export interface Nodes {
     readonly state: 'lost' | 'failed' | 'retired';
     readonly reason: string;
   }): Promise<{ readonly node: NodeRow; readonly first: boolean }>;
+  /**
+   * *Rescan*: runs whose news was not confirmed as published, by node: `up` when it lives and has claimed, `over` when it
+   * ended. News of a run is forgotten when its node is reserved again.
+   */
+  untold(): Promise<{ readonly node: NodeRow; readonly news: 'up' | 'over' }[]>;
+  told(news: { readonly nodeId: string; readonly runId: string; readonly news: 'up' | 'over' }): Promise<void>;
 
   ping(nodeId: string): Promise<{ readonly nodeId: string; readonly runId: string; readonly roundTripMs: number }>;
   status(nodeId: string): Promise<NodeStatus>;

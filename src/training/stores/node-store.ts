@@ -36,6 +36,8 @@ const SCHEMA: Schema = [
   CREATE TABLE savings (run TEXT PRIMARY KEY, node TEXT NOT NULL, per_hour REAL NOT NULL, at REAL NOT NULL) STRICT;
   CREATE TABLE advice (only INTEGER PRIMARY KEY CHECK (only = 1), version INTEGER NOT NULL, wanted INTEGER NOT NULL, reason TEXT NOT NULL) STRICT;
   `,
+  // What was last told of which run: 'up <run>', 'over <run>'.
+  `ALTER TABLE nodes ADD COLUMN told TEXT NOT NULL DEFAULT ''`,
 ];
 
 const BUCKET_MS = 5 * 60_000;
@@ -58,6 +60,7 @@ interface StoredNode {
   readonly price: number;
   readonly claimed: number;
   readonly reason: string | null;
+  readonly told: string;
 }
 
 interface Run {
@@ -175,15 +178,39 @@ export class NodeStore {
     node: NodeRow;
     first: boolean;
   } {
+    // A retired one keeps its address: it is told to shut down by it. A lost or failed one has none that can be trusted.
     const ended = this.store.run(
-      "UPDATE nodes SET state = ?, reason = ?, url = NULL, pid = NULL WHERE id = ? AND run = ? AND state IN ('starting', 'live', 'draining')",
-      request.state,
-      request.reason.slice(0, REASON_CHARACTERS),
-      request.nodeId,
-      request.runId,
+      `UPDATE nodes SET state = @state, reason = @reason, url = iif(@state = 'retired', url, NULL), pid = iif(@state = 'retired', pid, NULL)
+       WHERE id = @nodeId AND run = @runId AND state IN ('starting', 'live', 'draining')`,
+      {
+        nodeId: request.nodeId,
+        runId: request.runId,
+        state: request.state,
+        reason: request.reason.slice(0, REASON_CHARACTERS),
+      },
     );
     if (ended === 1) this.seenAt.delete(request.nodeId);
     return { node: this.getOrThrow(request.nodeId), first: ended === 1 };
+  }
+
+  untold(): { node: NodeRow; news: 'up' | 'over' }[] {
+    return this.store
+      .all<StoredNode & { readonly news: 'up' | 'over' }>(
+        `SELECT * FROM (
+           SELECT *, CASE WHEN state IN ('lost', 'failed', 'retired') THEN 'over' WHEN state <> 'starting' AND claimed = 1 THEN 'up' END AS news
+           FROM nodes
+         ) WHERE news IS NOT NULL AND told <> news || ' ' || run ORDER BY n`,
+      )
+      .map((stored) => ({ node: this.rowOf(stored), news: stored.news }));
+  }
+
+  told(request: Run & { readonly news: 'up' | 'over' }): void {
+    this.store.run(
+      'UPDATE nodes SET told = ? WHERE id = ? AND run = ?',
+      `${request.news} ${request.runId}`,
+      request.nodeId,
+      request.runId,
+    );
   }
 
   getOrThrow(nodeId: string): NodeRow {

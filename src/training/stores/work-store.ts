@@ -8,8 +8,11 @@
  * Leases are measured by the monotonic clock and kept in memory: after a reopen every held item gets a whole new lease.
  * That costs at most one lease of waiting for a worker that is really gone, and no worker that lives ever loses its item
  * to a jump of the wall clock or to a restart of the master.
+ *
+ * What happens to an item is written down as a fact in the same transaction, and stays until it was told: so whoever tells
+ * (and may die before it did) needs no memory of its own, and nothing is told that did not happen.
  */
-import type { NewWork, QueueDepth, WorkAnswer, WorkClaim, WorkItem, WorkState, WorkToken } from '../floor.ts';
+import type { NewWork, QueueDepth, WorkAnswer, WorkClaim, WorkFact, WorkItem, WorkState, WorkToken } from '../floor.ts';
 import { BASELINES, workPayload, type WorkKind, type WorkPayload, type WorkResult } from '../programs/protocol.ts';
 import { Store, type ReadNow, type Schema } from './database.ts';
 import { floorInputInvalid } from './faults.ts';
@@ -50,6 +53,24 @@ const SCHEMA: Schema = [
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
   INSERT INTO counters VALUES ('token', 0), ('closed', 0);
   `,
+  `
+  ALTER TABLE items ADD COLUMN claimer TEXT; -- holder of the latest claim, kept when the item is taken back
+  UPDATE items SET claimer = holder;
+  CREATE TABLE facts (
+    n       INTEGER PRIMARY KEY AUTOINCREMENT,
+    what    TEXT NOT NULL,
+    item    TEXT NOT NULL,
+    kind    TEXT NOT NULL,
+    config  TEXT NOT NULL,
+    holder  TEXT NOT NULL,
+    token   INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    final   INTEGER NOT NULL,
+    reason  TEXT,
+    result  TEXT,
+    for_item TEXT
+  ) STRICT;
+  `,
 ];
 
 /** Pending items looked at for one claim: beyond that a worker that fits none of them is no reason to read on. */
@@ -61,6 +82,8 @@ const ATTEMPTS_MAX = 3;
 const TIMEOUT_SECONDS = 3600;
 const REASON_CHARACTERS = 2000;
 const LIST_MAX = 500;
+/** Facts kept while nobody tells them; older ones are forgotten, for a wake-up that late wakes nobody. */
+const FACTS_MAX = 10_000;
 
 interface StoredItem {
   readonly id: string;
@@ -73,6 +96,7 @@ interface StoredItem {
   readonly timeout_s: number;
   readonly state: WorkState;
   readonly holder: string | null;
+  readonly claimer: string | null;
   readonly token: number;
   readonly lease_s: number | null;
   readonly done: number;
@@ -178,7 +202,8 @@ export class WorkStore {
       if (chosen === undefined) return null;
       const token = this.count('token');
       this.store.run(
-        `UPDATE items SET state = 'claimed', holder = ?, token = ?, lease_s = ?, attempts = attempts + 1, done = 0, reason = NULL WHERE id = ?`,
+        `UPDATE items SET state = 'claimed', holder = ?, claimer = ?, token = ?, lease_s = ?, attempts = attempts + 1, done = 0, reason = NULL WHERE id = ?`,
+        request.holder,
         request.holder,
         token,
         request.leaseSeconds,
@@ -186,6 +211,7 @@ export class WorkStore {
       );
       this.notBefore.delete(chosen.id);
       this.lease(chosen, request.leaseSeconds);
+      this.note('claimed', chosen.id);
       return this.get(chosen.id);
     });
   }
@@ -196,6 +222,7 @@ export class WorkStore {
       this.extend(item);
       if (item.state === 'running') return { accepted: true, first: false };
       this.store.run("UPDATE items SET state = 'running' WHERE id = ?", item.id);
+      this.note('started', item.id);
       return { accepted: true, first: true };
     });
   }
@@ -217,6 +244,7 @@ export class WorkStore {
       if (!isHeld(item.state) && item.state !== 'pending') return this.refused();
       this.store.run('UPDATE items SET result = ? WHERE id = ?', JSON.stringify(report.result), item.id);
       this.end(item, 'completed', null);
+      this.note('completed', item.id);
       return { accepted: true, first: true };
     });
   }
@@ -226,14 +254,16 @@ export class WorkStore {
       if (!isHeld(item.state)) return this.refused();
       if (report.retry && item.attempts < item.attempts_max) this.putBack(item, report.reason, 0, true);
       else this.end(item, 'failed', report.reason);
+      this.note('failed', item.id);
       return { accepted: true, first: true };
     });
   }
 
-  release(request: { readonly itemId: string; readonly reason: string }): WorkAnswer {
+  release(request: { readonly itemId: string; readonly reason: string; readonly forItemId?: string }): WorkAnswer {
     return this.change(request.itemId, (item) => {
       if (!isHeld(item.state)) return { accepted: false, first: false };
       this.putBack(item, request.reason, 1, false);
+      this.note('released', item.id, { attempt: item.attempts, forItemId: request.forItemId ?? null });
       return { accepted: true, first: true };
     });
   }
@@ -263,9 +293,28 @@ export class WorkStore {
           lease.timeoutAt <= monotonicMs ? `ran longer than ${item.timeout_s} s` : `silent for ${item.lease_s} s`;
         if (item.attempts < item.attempts_max) this.putBack(item, reason, 0, false);
         else this.end(item, 'failed', reason);
+        this.note('timed-out', item.id);
         return [{ ...itemOf(this.stored(id)!), holder: item.holder }];
       }),
     );
+  }
+
+  untold(bound: { readonly limit: number }): WorkFact[] {
+    return this.store
+      .all<Omit<WorkFact, 'final' | 'result'> & { readonly final: number; readonly result: string | null }>(
+        `SELECT n, what, item AS itemId, kind, config, holder, token, attempt, final, reason, result, for_item AS forItemId
+         FROM facts ORDER BY n LIMIT ?`,
+        Math.min(bound.limit, LIST_MAX),
+      )
+      .map((fact) => ({
+        ...fact,
+        final: fact.final === 1,
+        result: fact.result === null ? null : (JSON.parse(fact.result) as WorkResult),
+      }));
+  }
+
+  told(upTo: { readonly n: number }): void {
+    this.store.run('DELETE FROM facts WHERE n <= ?', upTo.n);
   }
 
   get(itemId: string): WorkItem | null {
@@ -382,6 +431,24 @@ export class WorkStore {
     );
     this.leases.delete(item.id);
     this.notBefore.delete(item.id);
+  }
+
+  /** Writes down what has just become of an item. */
+  private note(
+    what: WorkFact['what'],
+    id: string,
+    more: { readonly attempt?: number; readonly forItemId?: string | null } = {},
+  ): void {
+    this.store.run(
+      `INSERT INTO facts (what, item, kind, config, holder, token, attempt, final, reason, result, for_item)
+       SELECT ?, id, kind, config, claimer, token, coalesce(?, attempts), state IN ('completed', 'failed'), reason, result, ?
+       FROM items WHERE id = ?`,
+      what,
+      more.attempt ?? null,
+      more.forItemId ?? null,
+      id,
+    );
+    this.store.run('DELETE FROM facts WHERE n <= (SELECT max(n) FROM facts) - ?', FACTS_MAX);
   }
 
   private count(name: 'token' | 'closed'): number {

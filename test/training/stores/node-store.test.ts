@@ -79,6 +79,38 @@ describe('the inventory of nodes', () => {
     expect(store.list({ states: ['live'] })[0]).to.include({ nodeId: 'local-1', seenSeconds: null, runSeconds: 0 });
   });
 
+  it('a run is news when it has claimed and when it ended, each until it was told', () => {
+    const node = reserve();
+    expect(store.untold()).to.deep.equal([]);
+    show(node);
+    expect(store.untold()).to.deep.equal([]);
+    store.claimed(node);
+    expect(store.untold().map(({ news, node: { runId } }) => [news, runId])).to.deep.equal([['up', node.runId]]);
+    store.told({ ...node, news: 'up' });
+    store.close();
+    store = open();
+    expect(store.untold()).to.deep.equal([]);
+    store.end({ ...node, state: 'lost', reason: 'exited 1' });
+    expect(store.untold().map(({ news, node: { state } }) => [news, state])).to.deep.equal([['over', 'lost']]);
+    store.told({ ...node, runId: 'another', news: 'over' });
+    expect(store.untold()).to.have.length(1);
+    store.told({ ...node, news: 'over' });
+    expect(store.untold()).to.deep.equal([]);
+  });
+
+  it('a retired node can still be reached to be shut down, a lost one cannot', () => {
+    const [one, two] = [reserve(), reserve()];
+    show(one);
+    show(two);
+    expect(store.end({ ...one, state: 'retired', reason: 'idle' }).node).to.include({
+      url: 'http://127.0.0.1:4000',
+      pid: 7,
+    });
+    expect(store.end({ ...two, state: 'lost', reason: 'gone' }).node).to.include({ url: null, pid: null });
+    store.reserve({ pool: 'local', provider: 'local', pricePerHour: 2 }, (nodeId) => home.file(nodeId));
+    expect(reserve()).to.include({ nodeId: one.nodeId, url: null, pid: null });
+  });
+
   it('books uptime once, whoever reports it how often', () => {
     const node = reserve();
     const meter = (uptimeSeconds: number) => store.meter({ ...node, uptimeSeconds, pricePerHour: 2 });

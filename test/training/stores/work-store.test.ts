@@ -214,6 +214,53 @@ describe('the work queue', () => {
     expect(queue.enqueue([selfplay('e')]).itemIds).to.deep.equal(['w5']);
   });
 
+  it('what happens is a fact until it was told, over a reopen too, and a repeat is no second one', () => {
+    queue.enqueue([selfplay('a', { attemptsMax: 2 })]);
+    const first = claimed();
+    queue.start(first);
+    queue.start(first);
+    queue.release({ itemId: first.itemId, reason: 'made way', forItemId: 'w9' });
+    const second = claimed('local-2');
+    clock.advance(31);
+    queue.expire();
+    const third = claimed('local-1');
+    for (let repeat = 0; repeat < 2; repeat++) queue.complete({ ...third, result: done });
+    queue.close();
+    queue = open();
+    const { itemId } = first;
+    const facts = queue.untold({ limit: 100 });
+    expect(facts.map(({ what, holder, token, attempt, final }) => [what, holder, token, attempt, final])).to.deep.equal(
+      [
+        ['claimed', 'local-1', first.token, 1, false],
+        ['started', 'local-1', first.token, 1, false],
+        ['released', 'local-1', first.token, 1, false],
+        ['claimed', 'local-2', second.token, 1, false],
+        ['timed-out', 'local-2', second.token, 1, false],
+        ['claimed', 'local-1', third.token, 2, false],
+        ['completed', 'local-1', third.token, 2, true],
+      ],
+    );
+    expect(facts[2]).to.include({
+      itemId,
+      kind: 'selfplay',
+      config: 'square8_2p',
+      reason: 'made way',
+      forItemId: 'w9',
+    });
+    expect(facts[6]).to.deep.include({ result: done });
+    queue.told(facts[5]!);
+    expect(queue.untold({ limit: 100 })).to.deep.equal([facts[6]]);
+  });
+
+  it('a completion after the item was taken back names who did it', () => {
+    queue.enqueue([selfplay('a')]);
+    const item = claimed('local-2');
+    clock.advance(31);
+    queue.expire();
+    queue.complete({ ...item, result: done });
+    expect(queue.untold({ limit: 10 }).at(-1)).to.include({ what: 'completed', holder: 'local-2' });
+  });
+
   it('property: whatever happens to one item, tokens only grow and at most one completion is the first', () => {
     const step = fc.constantFrom(
       'claim',

@@ -92,6 +92,7 @@ export interface Floor {
   readonly jobs: Jobs;
   readonly endpoints: EndpointBoard;
   readonly loop: Loop;
+  readonly handles: Handles;
 }
 
 export interface FloorOptions {
@@ -147,6 +148,20 @@ export interface Games {
   summarise(config: string, range: { readonly after: number; readonly limit: number }): Promise<GameSummary | null>;
   /** Path of the canonical store, for an export job (read-only use). */
   database(config: string): Promise<string>;
+  /**
+   * *Rescan*: by how much the store has grown since `reader` last told of it; null when it has not. The same stretch,
+   * whatever came since, until `told` confirms it: so stretches tile the store, and each is one fact with one id.
+   */
+  news(config: string, reader: string): Promise<GameNews | null>;
+  /** The event about the stretch that ends at `lastSeq` is durable; repeatable. */
+  told(config: string, reader: string, lastSeq: number): Promise<void>;
+}
+
+export interface GameNews {
+  readonly games: number;
+  /** Games in the store at the end of the stretch, and the newest of them. */
+  readonly total: number;
+  readonly lastSeq: number;
 }
 
 export interface GameCursor {
@@ -680,6 +695,7 @@ export interface Feedback {
   ): Promise<{ readonly value: number; readonly atMs: number }[]>;
   /** Defaults (version 0) for a config without any. */
   parameters(config: string): Promise<FeedbackParameters>;
+  /** Of every config with parameters or signals, by name. */
   all(): Promise<FeedbackParameters[]>;
   /** A change makes a new version; the same values again change nothing. */
   save(parameters: Omit<FeedbackParameters, 'version'>): Promise<{
@@ -705,6 +721,8 @@ export interface FeedbackParameters {
 /** What self-play should be played where: written by SELFPLAY_COORDINATOR, read by who queues work. */
 export interface Allocations {
   current(): Promise<Allocation>;
+  /** The one before the current; version 0 when there is none. What changed is the difference of the two. */
+  previous(): Promise<Allocation>;
   /** A change makes a new version; the same rows again change nothing. */
   write(
     rows: Pick<Allocation, 'targets' | 'quotas'>,
@@ -780,6 +798,12 @@ export interface Nodes {
   claimed(run: { readonly nodeId: string; readonly runId: string }): Promise<void>;
   /** Marks a live node as leaving (`draining`) or takes it back (`live`). */
   drain(run: { readonly nodeId: string; readonly runId: string; readonly drain: boolean }): Promise<NodeRow>;
+  /** Notes whether a run answers. `changes` counts per run, from 1: (run, changes) names one change and no other. */
+  contact(contact: {
+    readonly nodeId: string;
+    readonly runId: string;
+    readonly answers: boolean;
+  }): Promise<{ readonly changed: boolean; readonly changes: number }>;
   /** A run ended: lost (may come back), failed (start rolled back), retired (not wanted). The first end of a run stands. */
   end(run: {
     readonly nodeId: string;
@@ -972,6 +996,15 @@ export interface EndpointBoard {
   readonly file: string;
   announce(where: Partial<Pick<Endpoints, 'scheduler' | 'data'>>): Promise<void>;
   read(): Promise<Endpoints>;
+}
+
+/** Stores whose file handle a drill may close: `canonical` stands for the game stores of all configs. */
+export type StoreName = 'pipeline' | 'feedback' | 'canonical';
+
+/** For drills. A closed handle fails every call that needs it (STORE_FAILED) until it is opened again; both repeatable. */
+export interface Handles {
+  close(store: StoreName): Promise<void>;
+  reopen(store: StoreName): Promise<void>;
 }
 
 /** For people: the live view, the dashboard, the bench. One call, a few milliseconds in the store thread. */

@@ -71,23 +71,15 @@ const notOurs = (file: string, application: number): OrchestratorError =>
 
 export class Store {
   readonly file: string;
-  private readonly db: Database.Database;
+  private readonly schema: Schema;
+  private db: Database.Database;
   private readonly statements = new Map<string, Database.Statement>();
 
   /** @throws STORE_TOO_NEW, STORE_FAILED */
   constructor(file: string, schema: Schema) {
     this.file = file;
-    try {
-      this.db = new Database(file, { timeout: BUSY_MS });
-    } catch (thrown) {
-      throw storeFailed(file, thrown);
-    }
-    try {
-      this.guard(() => this.prepareFile(schema));
-    } catch (thrown) {
-      this.db.close();
-      throw thrown;
-    }
+    this.schema = schema;
+    this.db = this.open();
   }
 
   run(sql: string, ...values: Value[]): number {
@@ -109,6 +101,30 @@ export class Store {
 
   close(): void {
     this.db.close();
+  }
+
+  /** Opens the file again after `close`; statements of the old handle are void. Repeatable. */
+  reopen(): void {
+    if (this.db.open) return;
+    this.statements.clear();
+    this.db = this.open();
+  }
+
+  private open(): Database.Database {
+    let db: Database.Database;
+    try {
+      db = new Database(this.file, { timeout: BUSY_MS });
+    } catch (thrown) {
+      throw storeFailed(this.file, thrown);
+    }
+    this.db = db;
+    try {
+      this.guard(() => this.prepareFile(this.schema));
+    } catch (thrown) {
+      db.close();
+      throw thrown;
+    }
+    return db;
   }
 
   private prepareFile(schema: Schema): void {
@@ -141,7 +157,7 @@ export class Store {
     try {
       return work();
     } catch (thrown) {
-      throw thrown instanceof Database.SqliteError ? storeFailed(this.file, thrown) : thrown;
+      throw thrown instanceof Database.SqliteError || !this.db.open ? storeFailed(this.file, thrown) : thrown;
     }
   }
 }

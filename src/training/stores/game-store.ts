@@ -6,7 +6,7 @@
  * in the order they arrived (`seq`, growing, possibly with gaps) and never change: exports and quality follow that number.
  */
 import { configName, gameRow, PROTOCOL_VERSION, type GameRow } from '../programs/protocol.ts';
-import type { GameCursor, GameSummary, IngestReceipt, RawPage } from '../floor.ts';
+import type { GameCursor, GameNews, GameSummary, IngestReceipt, RawPage } from '../floor.ts';
 import { openForReading, Store, type ReadNow, type Schema } from './database.ts';
 import { floorInputInvalid } from './faults.ts';
 import { z } from 'zod';
@@ -30,6 +30,10 @@ const SCHEMA: Schema = [
   CREATE TABLE refused (n INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, reason TEXT NOT NULL, row TEXT NOT NULL, at REAL NOT NULL) STRICT;
   CREATE TABLE totals (only INTEGER PRIMARY KEY CHECK (only = 1), games INTEGER NOT NULL) STRICT;
   INSERT INTO totals VALUES (1, 0);
+  `,
+  `
+  -- How far each reader has told of the growth of this store, and the stretch it is telling of (null: none).
+  CREATE TABLE told (reader TEXT PRIMARY KEY, seq INTEGER NOT NULL, games INTEGER NOT NULL, next_seq INTEGER, next_games INTEGER) STRICT, WITHOUT ROWID;
   `,
 ];
 
@@ -110,7 +114,7 @@ const rowOf = (config: string, stored: StoredGame): GameRow & { readonly seq: nu
 
 export class GameStore {
   readonly config: string;
-  private readonly store: Store;
+  readonly store: Store;
   private readonly now: ReadNow;
   private readonly players: number;
 
@@ -175,6 +179,34 @@ export class GameStore {
     const { games } = this.store.get<{ games: number }>('SELECT games FROM totals')!;
     const { last } = this.store.get<{ last: number | null }>('SELECT max(seq) AS last FROM games')!;
     return { games, lastSeq: last ?? 0 };
+  }
+
+  news(reader: string): GameNews | null {
+    return this.store.immediate(() => {
+      const told = this.store.get<{
+        seq: number;
+        games: number;
+        next_seq: number | null;
+        next_games: number | null;
+      }>('SELECT * FROM told WHERE reader = ?', reader) ?? { seq: 0, games: 0, next_seq: null, next_games: null };
+      if (told.next_seq !== null && told.next_games !== null)
+        return { games: told.next_games - told.games, total: told.next_games, lastSeq: told.next_seq };
+      const { games, lastSeq } = this.total();
+      if (games === told.games) return null;
+      this.store.run(
+        'INSERT INTO told VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET next_seq = excluded.next_seq, next_games = excluded.next_games',
+        ...[reader, told.seq, told.games, lastSeq, games],
+      );
+      return { games: games - told.games, total: games, lastSeq };
+    });
+  }
+
+  told(reader: string, lastSeq: number): void {
+    this.store.run(
+      'UPDATE told SET seq = next_seq, games = next_games, next_seq = NULL, next_games = NULL WHERE reader = ? AND next_seq = ?',
+      reader,
+      lastSeq,
+    );
   }
 
   page(after: number, limit: number): (GameRow & { seq: number })[] {

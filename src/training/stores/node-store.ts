@@ -38,6 +38,10 @@ const SCHEMA: Schema = [
   `,
   // What was last told of which run: 'up <run>', 'over <run>'.
   `ALTER TABLE nodes ADD COLUMN told TEXT NOT NULL DEFAULT ''`,
+  `
+  -- Whether the latest run of a node answers whoever asks it, and how often that has changed.
+  CREATE TABLE contacts (node TEXT PRIMARY KEY, run TEXT NOT NULL, answers INTEGER NOT NULL CHECK (answers IN (0, 1)), changes INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 const BUCKET_MS = 5 * 60_000;
@@ -211,6 +215,24 @@ export class NodeStore {
       request.nodeId,
       request.runId,
     );
+  }
+
+  contact(contact: Run & { readonly answers: boolean }): { changed: boolean; changes: number } {
+    return this.store.immediate(() => {
+      const before = this.store.get<{ run: string; answers: number; changes: number }>(
+        'SELECT run, answers, changes FROM contacts WHERE node = ?',
+        contact.nodeId,
+      );
+      const known = before?.run === contact.runId ? before : null;
+      const answers = contact.answers ? 1 : 0;
+      if (known?.answers === answers) return { changed: false, changes: known.changes };
+      const changes = (known?.changes ?? 0) + 1;
+      this.store.run(
+        'INSERT INTO contacts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET run = excluded.run, answers = excluded.answers, changes = excluded.changes',
+        ...[contact.nodeId, contact.runId, answers, changes],
+      );
+      return { changed: true, changes };
+    });
   }
 
   getOrThrow(nodeId: string): NodeRow {

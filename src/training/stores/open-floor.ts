@@ -87,6 +87,7 @@ const floorView = (
     capacity: remote('capacity', call),
     objects,
     loop: remote('loop', call),
+    handles: remote('handles', call),
     nodes: {
       ...inventory,
       async ping(nodeId) {

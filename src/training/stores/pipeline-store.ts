@@ -125,7 +125,7 @@ export type Stretch = (
 ) => { readonly games: number; readonly lastSeq: number };
 
 export class PipelineStore {
-  private readonly store: Store;
+  readonly store: Store;
   private readonly now: ReadNow;
   private readonly openedAt: number;
   /** Monotonic milliseconds, one per config: when its stage was entered, and until when its breaker is open. */

@@ -7,9 +7,9 @@
  */
 import { join } from 'node:path';
 import type { FileSystem } from '../../seams/file-system.ts';
-import type { Evidence, Floor, LoopSummary, NodeState, QueueDepth } from '../floor.ts';
+import type { Evidence, Floor, LoopSummary, NodeState, QueueDepth, StoreName } from '../floor.ts';
 import { configName, endpoints, PROTOCOL_VERSION, type Endpoints } from '../programs/protocol.ts';
-import type { ReadNow } from './database.ts';
+import type { ReadNow, Store } from './database.ts';
 import { floorInputInvalid } from './faults.ts';
 import { GameStore, openPage } from './game-store.ts';
 import { JobFiles } from './job-files.ts';
@@ -34,7 +34,7 @@ type Sync<Service> = {
 
 /** Methods of each service that the store thread serves. */
 export const SERVICES = {
-  games: ['configs', 'cursors', 'ingest', 'total', 'page', 'summarise', 'database'],
+  games: ['configs', 'cursors', 'ingest', 'total', 'page', 'summarise', 'database', 'news', 'told'],
   pipeline: ['current', 'list', 'advance', 'fail', 'evidence'],
   queue: [
     'enqueue',
@@ -96,15 +96,16 @@ export const SERVICES = {
   ],
   ratings: ['cursor', 'merge', 'mergeFile', 'table', 'velocity', 'snapshot'],
   feedback: ['record', 'signals', 'parameters', 'all', 'save'],
-  allocation: ['current', 'write'],
+  allocation: ['current', 'previous', 'write'],
   quality: ['record', 'of'],
-  nodes: ['list', 'get', 'reserve', 'seen', 'claimed', 'drain', 'end', 'untold', 'told'],
+  nodes: ['list', 'get', 'reserve', 'seen', 'claimed', 'drain', 'contact', 'end', 'untold', 'told'],
   cluster: ['put', 'list', 'prune'],
   capacity: ['meter', 'spend', 'advise', 'advice', 'bookSaving'],
   objects: ['put', 'index', 'get', 'named', 'list', 'read', 'served', 'traffic'],
   jobs: ['prepare', 'result', 'progress', 'discard'],
   endpoints: ['announce', 'read'],
   loop: ['summary'],
+  handles: ['close', 'reopen'],
 } as const satisfies { readonly [Service in keyof Floor]: readonly (keyof Floor[Service])[] };
 
 export type ServiceName = keyof typeof SERVICES;
@@ -271,6 +272,12 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
       };
     };
 
+    const handlesOf = (name: StoreName): Store[] => {
+      if (name === 'pipeline') return [pipeline.store];
+      if (name === 'feedback') return [signals.store];
+      return games.configs().map((config) => games.of(config).store);
+    };
+
     const readEndpoints = (): Endpoints => {
       const nothing: Endpoints = { version: PROTOCOL_VERSION, scheduler: null, data: null };
       if (!files.exists(endpointsFile(root))) return nothing;
@@ -294,6 +301,8 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
           games.has(config) ? games.of(config).page(range.after, Math.min(range.limit, PAGE_MAX)) : [],
         summarise: (config, range) => (games.has(config) ? games.of(config).summarise(range.after, range.limit) : null),
         database: (config) => games.of(config).file,
+        news: (config, reader) => (games.has(config) ? games.of(config).news(reader) : null),
+        told: (config, reader, lastSeq) => games.of(config).told(reader, lastSeq),
       },
       pipeline: {
         current: (config) => pipeline.current(config),
@@ -404,7 +413,11 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
         all: () => signals.allParameters(),
         save: (parameters) => signals.save(parameters),
       },
-      allocation: { current: () => signals.allocation(), write: (rows) => signals.allocate(rows) },
+      allocation: {
+        current: () => signals.allocation(),
+        previous: () => signals.allocationAt(1),
+        write: (rows) => signals.allocate(rows),
+      },
       quality: { record: (verdict) => signals.judge(verdict), of: (config) => signals.quality(config) },
       nodes: {
         list: (filter) => nodes.list(filter),
@@ -417,6 +430,7 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
         seen: (run) => nodes.seen(run),
         claimed: (run) => nodes.claimed(run),
         drain: (run) => nodes.drain(run),
+        contact: (contact) => nodes.contact(contact),
         end: (run) => nodes.end(run),
         untold: () => nodes.untold(),
         told: (news) => nodes.told(news),
@@ -452,6 +466,10 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
         read: readEndpoints,
       },
       loop: { summary },
+      handles: {
+        close: (name) => handlesOf(name).forEach((store) => store.close()),
+        reopen: (name) => handlesOf(name).forEach((store) => store.reopen()),
+      },
     };
     return { services, close };
   } catch (thrown) {

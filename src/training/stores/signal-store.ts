@@ -60,7 +60,7 @@ const allocationBody = ({ targets, quotas }: Pick<Allocation, 'targets' | 'quota
   });
 
 export class SignalStore {
-  private readonly store: Store;
+  readonly store: Store;
   private readonly now: ReadNow;
 
   constructor(file: string, now: ReadNow) {
@@ -119,7 +119,7 @@ export class SignalStore {
 
   allParameters(): FeedbackParameters[] {
     return this.store
-      .all<{ config: string }>('SELECT config FROM parameters ORDER BY config')
+      .all<{ config: string }>('SELECT config FROM parameters UNION SELECT config FROM signals ORDER BY config')
       .map(({ config }) => this.parameters(config));
   }
 
@@ -142,8 +142,14 @@ export class SignalStore {
   }
 
   allocation(): Allocation {
+    return this.allocationAt(0);
+  }
+
+  /** @param back  0 for the newest, 1 for the one before it */
+  allocationAt(back: 0 | 1): Allocation {
     const stored = this.store.get<{ version: number; body: string }>(
-      'SELECT version, body FROM allocations ORDER BY version DESC LIMIT 1',
+      'SELECT version, body FROM allocations ORDER BY version DESC LIMIT 1 OFFSET ?',
+      back,
     );
     if (stored === undefined) return NO_ALLOCATION;
     return { version: stored.version, ...(JSON.parse(stored.body) as Pick<Allocation, 'targets' | 'quotas'>) };

@@ -29,6 +29,17 @@ describe('a store file', () => {
     new Store(home.file('a.db'), TWO).close();
   });
 
+  it('whose handle was closed refuses every call, and serves again once it is opened', () => {
+    const store = new Store(home.file('a.db'), ONE);
+    store.run('INSERT INTO things VALUES (?)', 'chair');
+    store.close();
+    for (const call of [() => store.all('SELECT * FROM things'), () => store.immediate(() => 1)])
+      expect(faultOf('STORE_FAILED', call).message).to.contain('a.db: The database connection is not open');
+    for (let twice = 0; twice < 2; twice++) store.reopen();
+    expect(store.all('SELECT * FROM things')).to.deep.equal([{ name: 'chair' }]);
+    store.close();
+  });
+
   it('of another program is refused and not touched', () => {
     const foreign = new Database(home.file('a.db'));
     foreign.exec('CREATE TABLE theirs (x)');

@@ -33,6 +33,22 @@ describe('the canonical store of games', () => {
     expect(store.cursors('local-2')).to.deep.equal([{ config: 'square8_2p', storeId: 's1', seq: 2 }]);
   });
 
+  it('what a reader was told of tiles the store: the same stretch until it is confirmed, whatever comes meanwhile', () => {
+    expect(store.news('reader')).to.equal(null);
+    ingest(gamesPage({ after: 0, next: 2 }, [game('a'), game('b')]));
+    const first = { games: 2, total: 2, lastSeq: 2 };
+    expect(store.news('reader')).to.deep.equal(first);
+    ingest(gamesPage({ after: 2, next: 3 }, [game('c')]));
+    store.close();
+    store = open();
+    expect(store.news('reader')).to.deep.equal(first);
+    for (let twice = 0; twice < 2; twice++) store.told('reader', 2);
+    expect(store.news('reader')).to.deep.equal({ games: 1, total: 3, lastSeq: 3 });
+    store.told('reader', 3);
+    expect(store.news('reader')).to.equal(null);
+    expect(store.news('another')).to.deep.include({ games: 3 });
+  });
+
   it('a page past the cursor keeps its games and not its cursor', () => {
     ingest(gamesPage({ after: 0, next: 1 }, [game('a')]));
     expect(ingest(gamesPage({ after: 5, next: 6 }, [game('f')]))).to.include({ inserted: 1, gap: true, cursor: 1 });

@@ -162,4 +162,17 @@ describe('the inventory of nodes', () => {
     store.end({ ...node, state: 'retired', reason: 'idle' });
     expect([store.pruneCluster(), store.cluster().length]).to.deep.equal([1, 0]);
   });
+
+  it('a change of contact is counted per run, and the same word again is no change', () => {
+    const node = reserve();
+    const contact = (answers: boolean, run = node) => store.contact({ ...run, answers });
+    expect(contact(true)).to.deep.equal({ changed: true, changes: 1 });
+    expect(contact(true)).to.deep.equal({ changed: false, changes: 1 });
+    expect(contact(false)).to.deep.equal({ changed: true, changes: 2 });
+    store.close();
+    store = open();
+    expect(contact(false)).to.deep.equal({ changed: false, changes: 2 });
+    store.end({ ...node, state: 'lost', reason: 'gone' });
+    expect(contact(true, reserve())).to.deep.equal({ changed: true, changes: 1 });
+  });
 });

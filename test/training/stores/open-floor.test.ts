@@ -284,4 +284,24 @@ describe('the training floor', function () {
     const snapshot = await ratings.snapshot();
     expect([snapshot.changed, (await ratings.snapshot()).changed]).to.deep.equal([true, false]);
   });
+
+  it('a drill closes the handles of one kind of store and of no other', async () => {
+    const { games, pipeline, feedback, handles } = host.floor;
+    await games.ingest(gamesPage({ after: 0, next: 1 }, [game('a')]));
+    const calls = {
+      canonical: () => games.total(CONFIG),
+      pipeline: () => pipeline.current(CONFIG),
+      feedback: () => feedback.all(),
+    };
+    for (const store of ['canonical', 'pipeline', 'feedback'] as const) {
+      await handles.close(store);
+      await handles.close(store);
+      for (const [name, call] of Object.entries(calls))
+        if (name === store) await rejectionOf('STORE_FAILED', call());
+        else await call();
+      await handles.reopen(store);
+      await calls[store]();
+    }
+    expect(await games.total(CONFIG)).to.include({ games: 1 });
+  });
 });

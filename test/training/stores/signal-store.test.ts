@@ -43,7 +43,11 @@ describe('signals and the settings made of them', () => {
     store.close();
     store = open();
     expect(store.parameters(CONFIG)).to.deep.equal({ ...next, version: 1 });
-    expect(store.allParameters()).to.have.length(1);
+    store.record({ key: 'k', config: 'hex8_2p', signal: 'loss', value: 1 });
+    expect(store.allParameters().map(({ config, version }) => [config, version])).to.deep.equal([
+      ['hex8_2p', 0],
+      [CONFIG, 1],
+    ]);
   });
 
   it('an allocation is a version only when a row of it differs', () => {
@@ -55,7 +59,9 @@ describe('signals and the settings made of them', () => {
     expect(store.allocate(rows).allocation.version).to.equal(1);
     expect(store.allocate(structuredClone(rows))).to.deep.include({ changed: false });
     const quotas = [{ config: CONFIG, nodeId: 'local-1', games: 10 }];
+    expect(store.allocationAt(1).version).to.equal(0);
     expect(store.allocate({ ...rows, quotas })).to.deep.include({ changed: true, previous: { version: 1, ...rows } });
+    expect(store.allocationAt(1)).to.deep.equal({ version: 1, ...rows });
   });
 
   it('quality follows new verdicts with its half-life, and a range is judged once', () => {

@@ -1,0 +1,97 @@
+/**
+ * The rounds of a daemon that works from facts: each looks at the stores, does what is missing, and may run at any time.
+ *
+ * Events only say that a round is worth while now. Many of them share one: a call while a round runs waits for the next,
+ * which begins after it and so sees what the event spoke of. That is why a handler can wait for its round and a burst of
+ * a thousand events still costs two. What health looks at is kept here as well: when a round last went through, and how
+ * many failed since.
+ */
+import { messageOf, OrchestratorError } from '../errors.ts';
+import { degraded, healthy, unhealthy, type Health, type HealthDetails } from '../health/verdict.ts';
+import type { Clock } from '../seams/clock.ts';
+
+/** One failed round may be a store thread that was replaced under it; the second in a row is the daemon's own trouble. */
+const FAILURES_MAX = 2;
+
+export interface RoundsOptions {
+  readonly clock: Clock;
+  /** From the begin of one round to the begin of the next at least this long, whoever asks. */
+  readonly gapSeconds: number;
+  /** No finished round for this long is stale. */
+  readonly staleSeconds: number;
+}
+
+export class Rounds {
+  readonly #options: RoundsOptions;
+  readonly #work: () => Promise<void>;
+  #running: Promise<void> | null = null;
+  #next: Promise<void> | null = null;
+  #begunAt = Number.NEGATIVE_INFINITY;
+  #doneAt: number;
+  #done = 0;
+  #failures = 0;
+  #lastFailure = '';
+
+  constructor(options: RoundsOptions, work: () => Promise<void>) {
+    this.#options = options;
+    this.#work = work;
+    this.#doneAt = options.clock.monotonicMs();
+  }
+
+  /** Resolves when a round that began after this call has gone through; rejects with what stopped it. */
+  run(): Promise<void> {
+    if (this.#next !== null) return this.#next;
+    if (this.#running === null) return this.#begin();
+    const ended = (): undefined => undefined;
+    this.#next = this.#running.then(ended, ended).then(() => {
+      this.#next = null;
+      return this.#begin();
+    });
+    return this.#next;
+  }
+
+  /** Judges by what rounds did. `details` are the daemon's own evidence. */
+  verdict(details: HealthDetails = {}): Health {
+    const { clock, staleSeconds } = this.#options;
+    const stalenessSeconds = clock.since(this.#doneAt);
+    const all = {
+      rounds: this.#done,
+      failedRounds: this.#failures,
+      lastProgressAt: this.#doneAt,
+      stalenessSeconds,
+      ...details,
+    };
+    if (this.#failures >= FAILURES_MAX)
+      return unhealthy(`${this.#failures} rounds in a row failed: ${this.#lastFailure}`, all);
+    if (this.#failures > 0) return degraded(`a round failed: ${this.#lastFailure}`, all);
+    return stalenessSeconds > staleSeconds
+      ? degraded(`no round went through for ${stalenessSeconds.toFixed(0)} s`, all)
+      : healthy(all);
+  }
+
+  #begin(): Promise<void> {
+    const running = this.#round().finally(() => {
+      this.#running = null;
+    });
+    this.#running = running;
+    return running;
+  }
+
+  async #round(): Promise<void> {
+    const { clock, gapSeconds } = this.#options;
+    const rest = gapSeconds - clock.since(this.#begunAt);
+    if (rest > 0) await clock.sleep(rest * 1000);
+    this.#begunAt = clock.monotonicMs();
+    try {
+      await this.#work();
+    } catch (error) {
+      if (error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED') throw error;
+      this.#failures++;
+      this.#lastFailure = messageOf(error);
+      throw error;
+    }
+    this.#failures = 0;
+    this.#done++;
+    this.#doneAt = clock.monotonicMs();
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * Judges the games that self-play brings, range by range, and says when their quality crosses a mark.
+ *
+ * Invariant: each game is judged once: the verdict on a range and the cursor behind it are one write. What cannot be
+ * judged stays in front of the cursor and is said to be so; missing data is not bad data. Repeated openings weigh little,
+ * since a settled model opens alike, and repeated whole games weigh much, since they teach nothing new; games that cannot
+ * be replayed scale the whole score down.
+ */
+import { messageOf } from '../../errors.ts';
+import { degraded, healthy } from '../../health/verdict.ts';
+import type { Floor, GameSummary, QualityState } from '../../training/floor.ts';
+import { gameConfig, isGameConfig } from '../../training/game/configs.ts';
+import { faultOf } from '../../training/game/record.ts';
+import { daemonsWith, seconds } from '../definition.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
+import { z } from 'zod';
+
+/** Games replayed per range; each takes some 0.1 ms of the main loop, and the loop is let in after every one. */
+const REPLAYED = 16;
+
+/** How much each figure weighs in the score; they add up to 1. Chosen. */
+const WEIGHTS = { length: 0.2, draws: 0.1, openings: 0.1, novelty: 0.4, balance: 0.2 } as const;
+
+/** Games of full length fill the board; one that fills this share of it is as good as full. Chosen. */
+const FULL = 0.85;
+/** Draws up to this share are the nature of the game. Chosen. */
+const DRAWS = 0.15;
+
+type Parts = Readonly<Record<keyof typeof WEIGHTS, number>>;
+
+const clamped = (value: number): number => Math.max(0, Math.min(1, value));
+
+/** Pure: the figures of a range as marks between 0 and 1. */
+export const partsOf = (summary: GameSummary, placements: number): Parts => {
+  const seats = summary.seatWins.length;
+  const most = Math.max(...summary.seatWins);
+  return {
+    length: clamped(summary.pliesMean / (FULL * placements)),
+    draws: clamped(1 - (summary.draws - DRAWS) / (1 - DRAWS)),
+    openings: 1 - summary.repeatedOpenings,
+    novelty: 1 - summary.repeatedGames,
+    // One seat winning everything is 0, an even share is 1.
+    balance: clamped((1 - most) / (1 - 1 / seats)),
+  };
+};
+
+export const scoreOf = (parts: Parts, legality: number): number =>
+  legality * Object.entries(WEIGHTS).reduce((sum, [part, weight]) => sum + weight * parts[part as keyof Parts], 0);
+
+export const qualityMonitor = daemonsWith<Floor>()({
+  type: 'QUALITY_MONITOR',
+  purpose: 'Scores recent self-play data and raises quality alerts.',
+  category: 'health',
+  dependsOn: ['EVENT_ROUTER', { on: 'DATA_PIPELINE', kind: 'order' }],
+  publishes: [
+    'QUALITY_SCORE_UPDATED',
+    'LOW_QUALITY_DATA_WARNING',
+    'HIGH_QUALITY_DATA_AVAILABLE',
+    'QUALITY_DEGRADED',
+    'QUALITY_CHECK_FAILED',
+  ],
+  subscribes: ['NEW_GAMES_AVAILABLE', 'QUALITY_CHECK_REQUESTED'],
+  healthPeriodSeconds: 60,
+  config: z.strictObject({
+    periodSeconds: seconds(15),
+    /** Fewer new games than this are left for later, unless somebody asks. */
+    gamesMin: z.int().min(1).default(50),
+    /** Games of one verdict. */
+    gamesMax: z.int().min(1).default(2000),
+    warnBelow: z.number().min(0).max(1).default(0.6),
+    goodFrom: z.number().min(0).max(1).default(0.8),
+  }),
+  quick: { periodSeconds: 3 },
+
+  create({ config, clock, log, publish, games, quality }) {
+    const scores: Record<string, number> = {};
+    const failing = new Map<string, string>();
+    const requested = new Set<string>();
+    let judged = 0;
+    let announced = false;
+    let lookedAt = clock.monotonicMs();
+
+    const tell = async (state: QualityState): Promise<void> => {
+      const { config: name, score, parts, seq } = state;
+      scores[name] = score;
+      await publish(
+        'QUALITY_SCORE_UPDATED',
+        { config: name, score, games: state.games, parts: { ...parts } },
+        { id: `quality:${name}:${seq}` },
+      );
+      if (score < config.warnBelow)
+        await publish(
+          'LOW_QUALITY_DATA_WARNING',
+          { config: name, score, mark: config.warnBelow },
+          { id: `quality-low:${name}:${seq}` },
+        );
+    };
+
+    /** @param from  the score before; null after a restart, when what was crossed may not have been told */
+    const tellLevel = async ({ config: name, score, seq }: QualityState, from: number | null): Promise<void> => {
+      if (score < config.warnBelow && (from === null || from >= config.warnBelow))
+        await publish(
+          'QUALITY_DEGRADED',
+          { config: name, score, from: from ?? score },
+          { id: `quality-degraded:${name}:${seq}` },
+        );
+      if (score >= config.goodFrom && (from === null || from < config.goodFrom))
+        await publish(
+          'HIGH_QUALITY_DATA_AVAILABLE',
+          { config: name, score, mark: config.goodFrom },
+          { id: `quality-high:${name}:${seq}` },
+        );
+    };
+
+    /** Share of a sample of the range that replays to what it claims. */
+    const legality = async (name: string, after: number, { games: count }: GameSummary): Promise<number> => {
+      if (!isGameConfig(name)) return 1;
+      let sound = 0;
+      let seen = 0;
+      // Four places of the range, since what spoils games comes in runs.
+      for (let place = 0; place < 4; place++) {
+        const from = after + Math.floor((count * place) / 4);
+        for (const row of await games.page(name, { after: from, limit: REPLAYED / 4 })) {
+          seen++;
+          const fault = faultOf(row);
+          if (fault === null) sound++;
+          else log.warn(`game ${row.id} of ${name}: ${fault}`);
+          await clock.sleep(0);
+        }
+      }
+      return seen === 0 ? 1 : sound / seen;
+    };
+
+    /** @returns whether there was a range to judge */
+    const judge = async (name: string, gamesMin: number): Promise<boolean> => {
+      const before = await quality.of(name);
+      const after = before?.seq ?? 0;
+      const summary = await games.summarise(name, { after, limit: config.gamesMax });
+      if (summary === null || summary.games < gamesMin) return false;
+      const { board, start } = gameConfig(name);
+      const parts = partsOf(summary, board.cells - start.length);
+      const legal = await legality(name, after, summary);
+      const verdict = {
+        ...{ config: name, afterSeq: after, lastSeq: summary.lastSeq, games: summary.games },
+        ...{ score: scoreOf(parts, legal), parts: { ...parts, legality: legal } },
+      };
+      const { state, previous, first } = await quality.record(verdict);
+      if (first) judged += summary.games;
+      await tell(state);
+      await tellLevel(state, previous?.score ?? null);
+      return true;
+    };
+
+    const look = oneAtATime(async () => {
+      for (const name of await games.configs()) {
+        const asked = requested.delete(name);
+        try {
+          if (!announced) {
+            const state = await quality.of(name);
+            if (state !== null) {
+              await tell(state);
+              await tellLevel(state, null);
+            }
+          }
+          while (await judge(name, asked ? 1 : config.gamesMin)) if (asked) break;
+          failing.delete(name);
+        } catch (thrown) {
+          const reason = messageOf(thrown).slice(0, 2000);
+          if (failing.get(name) !== reason) await publish('QUALITY_CHECK_FAILED', { config: name, reason });
+          failing.set(name, reason);
+        }
+      }
+      announced = true;
+      lookedAt = clock.monotonicMs();
+    });
+
+    return {
+      on: {
+        NEW_GAMES_AVAILABLE: look,
+        QUALITY_CHECK_REQUESTED: async ({ body }) => {
+          for (const name of body.config === null ? await games.configs() : [body.config]) requested.add(name);
+          await look();
+        },
+      },
+      every: { periodSeconds: config.periodSeconds, run: look },
+      health() {
+        const stalenessSeconds = clock.since(lookedAt);
+        const details = { scores: { ...scores }, judged, lastProgressAt: lookedAt, stalenessSeconds };
+        const [failed] = failing;
+        if (failed !== undefined) return degraded(`cannot judge ${failed[0]}: ${failed[1]}`, details);
+        return stalenessSeconds > 10 + 5 * config.periodSeconds
+          ? degraded(`nothing was judged for ${stalenessSeconds.toFixed(0)} s`, details)
+          : healthy(details);
+      },
+    };
+  },
+});

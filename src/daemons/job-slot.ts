@@ -15,6 +15,9 @@ import type { DaemonContext, DaemonProcess } from './definition.ts';
 /** Behind the master, ahead of the nodes that play (nice 5): what closes the loop is worth more than one game more. */
 const NICE = 2;
 
+/** Between TERM and KILL: a program that hears TERM ends at its next breath, a training after writing its checkpoint. */
+const GRACE_MS = 2_000;
+
 export type JobTools = Pick<DaemonContext<unknown>, 'clock' | 'signal' | 'spawn' | 'spawned' | 'endProcess'> & {
   readonly jobs: Jobs;
 };
@@ -105,7 +108,7 @@ export class JobSlot<Kind extends JobKind> {
     }
     const fault = this.#faultOf(running);
     if (fault === null) return { result: null, fresh, progress };
-    await endProcess(child);
+    await endProcess(child, GRACE_MS);
     this.#running = null;
     return { result: (await jobs.result(this.#kind, jobId)) ?? this.#failed(jobId, fault) };
   }
@@ -114,7 +117,7 @@ export class JobSlot<Kind extends JobKind> {
   async clear(): Promise<void> {
     const child = this.#live();
     this.#running = null;
-    if (child !== null) await this.#tools.endProcess(child);
+    if (child !== null) await this.#tools.endProcess(child, GRACE_MS);
   }
 
   #live(): DaemonProcess | null {

@@ -1,6 +1,6 @@
 /** What the daemons of the learning side work on: games really played, shards, models, verdicts, nodes. */
 import { join } from 'node:path';
-import type { DaemonProcess } from '../../src/daemons/definition.ts';
+import type { DaemonDefinition, DaemonProcess } from '../../src/daemons/definition.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';
 import { realRandom, seededRandom } from '../../src/seams/random.ts';
 import { exploring, randomAgent, type Agent } from '../../src/training/agents/agent.ts';
@@ -169,3 +169,105 @@ export const matchOf = (
 /** The only child of a daemon. */
 export const childOf = (bench: DaemonBench, type: string): Promise<DaemonProcess> =>
   bench.until(`${type} has a child`, () => bench.processes.live(type)[0]);
+
+/** Kills of a daemon at its calls of the floor; one is armed at a time. */
+export interface Crashes {
+  /** At its `at`-th call from now: before the call leaves, or when it has taken effect and nobody knows. */
+  arm(type: string, at: number, when: 'before' | 'after'): void;
+  /** Disarms. @returns whether the armed kill has happened; resolves when the daemon is gone */
+  over(): Promise<boolean>;
+}
+
+/** For a bench whose daemons have not been started yet: their views of the floor are made at their start. */
+export const crashesOf = (bench: DaemonBench): Crashes => {
+  let armed: { readonly type: string; readonly when: 'before' | 'after'; left: number } | null = null;
+  let killed: Promise<void> | null = null;
+  const killNow = (type: string, service: string, method: string): never => {
+    armed = null;
+    killed = bench.kill(type);
+    throw new Error(`killed at ${service}.${method}`);
+  };
+  const wrap = (type: string, name: string, service: object): object =>
+    Object.fromEntries(
+      Object.entries(service).map(([method, call]: [string, unknown]) => [
+        method,
+        typeof call !== 'function'
+          ? call
+          : (...args: unknown[]): unknown => {
+              const mine = armed !== null && armed.type === type && --armed.left === 0 ? armed : null;
+              if (mine?.when === 'before') killNow(type, name, method);
+              const result = (call as (...args: unknown[]) => unknown)(...args);
+              if (mine === null) return result;
+              if (!(result instanceof Promise)) killNow(type, name, method);
+              return (result as Promise<unknown>).then(() => killNow(type, name, method));
+            },
+      ]),
+    );
+  const { forDaemon } = bench.floorHost;
+  bench.floorHost.forDaemon = (type, generation, assertOpen) =>
+    Object.fromEntries(
+      Object.entries(forDaemon(type, generation, assertOpen)).map(([name, service]: [string, object]) => [
+        name,
+        wrap(type, name, service),
+      ]),
+    ) as unknown as Floor;
+  return {
+    arm(type, at, when) {
+      armed = { type, when, left: at };
+      killed = null;
+    },
+    async over() {
+      armed = null;
+      await killed;
+      return killed !== null;
+    },
+  };
+};
+
+export interface Sweep {
+  readonly definition: DaemonDefinition;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Kills at every n-th call only, before odd ones and after even ones, where each round runs a program; default 1. */
+  readonly stride?: number;
+  /** Makes the work of this round; the daemon does not run. */
+  prepare(round: number): Promise<void>;
+  /** The work of this round is done. */
+  done(round: number): Promise<boolean> | boolean;
+  /** What must hold then, whatever was killed. */
+  check(round: number): Promise<void> | void;
+}
+
+/**
+ * Kills a daemon at its first call of the floor, then at its second, and so on, before and after each, until it is done
+ * before the kill comes; every time it is started again, has to finish, and must have done everything once.
+ * @returns how many times it was killed
+ */
+export const sweepKills = async (bench: DaemonBench, crashes: Crashes, sweep: Sweep): Promise<number> => {
+  const { definition, config, stride = 1 } = sweep;
+  const { type } = definition;
+  let round = 0;
+  let kills = 0;
+  for (const when of ['before', 'after'] as const)
+    for (let at = when === 'before' ? 1 : stride; ; at += stride) {
+      round++;
+      const isDone = async (): Promise<true | null> => ((await sweep.done(round)) ? true : null);
+      await sweep.prepare(round);
+      crashes.arm(type, at, when);
+      const exits = bench.exits.length;
+      await bench.start(definition, config).catch(() => undefined); // killed while it starts
+      await bench.until(
+        `${type} is done or killed ${when} call ${at}`,
+        async () => bench.exits.length > exits || (await isDone()),
+      );
+      const wasKilled = await crashes.over();
+      if (wasKilled) {
+        kills++;
+        await bench.start(definition, config);
+        await bench.until(`${type} is done although killed ${when} call ${at}`, isDone);
+      }
+      await bench.stop(type, { full: true });
+      await sweep.check(round);
+      if (!wasKilled) break;
+    }
+  return kills;
+};

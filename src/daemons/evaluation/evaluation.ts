@@ -25,7 +25,6 @@ import { z } from 'zod';
 /** Finished evaluations per config looked at for one that was kept and not told: one runs at a time. */
 const UNTOLD = 2;
 const RETRY_SECONDS_MAX = 600;
-const MARKER = 'backpressure';
 
 export const evaluation = daemonsWith<Floor>()({
   type: 'EVALUATION',
@@ -67,6 +66,7 @@ export const evaluation = daemonsWith<Floor>()({
     config,
     clock,
     signal,
+    random,
     log,
     files,
     dataDir,
@@ -84,6 +84,8 @@ export const evaluation = daemonsWith<Floor>()({
     let failures = 0;
     let blocked: string | null = null;
     let depth = 0;
+    /** The request to slow down that this start has told of. */
+    let told: string | null = null;
     let current: { evaluationId: string; games: number } | null = null;
     /** Monotonic milliseconds before which nothing new is begun, after a failure. */
     let notBefore = 0;
@@ -224,15 +226,26 @@ export const evaluation = daemonsWith<Floor>()({
     /** Asked for at one mark and taken back at a lower one; the file says that it was asked, over restarts. */
     const balance = async (): Promise<void> => {
       depth = await evaluations.depth();
-      const marker = join(dataDir, MARKER);
-      const asked = files.exists(marker);
-      if (!asked && depth >= config.backpressureAt) {
-        await publish('BACKPRESSURE_ACTIVATED', { queue: 'evaluation', depth, limit: config.backpressureAt });
-        files.writeAtomically(marker, '');
-      } else if (asked && depth <= config.releasedAt) {
-        await publish('BACKPRESSURE_RELEASED', { queue: 'evaluation', depth, limit: config.releasedAt });
-        files.remove(marker);
+      const file = join(dataDir, 'backpressure');
+      if (!files.exists(file)) {
+        if (depth < config.backpressureAt) return;
+        files.writeAtomically(file, random.uuid());
       }
+      const asked = files.readText(file);
+      if (asked !== told)
+        await publish(
+          'BACKPRESSURE_ACTIVATED',
+          { queue: 'evaluation', depth, limit: config.backpressureAt },
+          { id: `backpressure:${asked}` },
+        );
+      told = asked;
+      if (depth > config.releasedAt) return;
+      await publish(
+        'BACKPRESSURE_RELEASED',
+        { queue: 'evaluation', depth, limit: config.releasedAt },
+        { id: `backpressure-released:${asked}` },
+      );
+      files.remove(file);
     };
 
     const look = oneAtATime(async () => {

@@ -789,9 +789,10 @@ export class Core {
       this.#lose(member, 'lost', why);
       return;
     }
-    if (decision.charge) member.restarts++;
-    else member.drillFailures++;
-    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    if (decision.charge) {
+      member.restarts++;
+      member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    } else member.drillFailures++; // counted apart: a rehearsal is no restart that anybody should be woken for
     const delayMs =
       this.#bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
     member.nextAttemptAt = this.#at + delayMs;
@@ -904,7 +905,11 @@ export class Core {
         why: 'dependency-lost',
         message: `${roots.map((root) => root.type).join(', ')} ${event === 'lost' ? 'is going away' : 'was stopped by an operator'}`,
       };
-      if (action === 'restart') this.#countCascade(member);
+      if (action === 'restart')
+        this.#countCascade(
+          member,
+          roots.some((root) => root.drill),
+        );
       this.#joinPlan(member);
       this.#markStopping(member);
     }
@@ -936,8 +941,8 @@ export class Core {
     return found;
   }
 
-  #countCascade(member: Member): void {
-    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+  #countCascade(member: Member, drill: boolean): void {
+    if (!drill) member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
     member.startWhy = 'dependency-lost';
     member.rule = 'goes down and comes back with a hard dependency (onLoss: restart)';
   }
@@ -1082,7 +1087,7 @@ export class Core {
         why: 'dependency-lost',
         message: `${member.type} is ${member.state}`,
       };
-      if (action === 'restart') this.#countCascade(dependent);
+      if (action === 'restart') this.#countCascade(dependent, member.drill);
       this.#joinPlan(dependent);
       this.#markStopping(dependent);
     }

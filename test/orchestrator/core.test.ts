@@ -129,6 +129,23 @@ describe('the core: back-off (runbook "Exponential Backoff")', () => {
     expect(world.core.get('A')?.restarts).to.equal(1);
   });
 
+  it('restarts by a drill, and those it cascades to, are not counted in the hour that alerts look at', () => {
+    const world = new BareCore(fleetOf({ A: [], B: ['A'] })).boot();
+    const fail = (): void => {
+      world.exit('A');
+      world.finishStops();
+      world.pass(1000);
+      expect(world.states()).to.deep.equal({ A: 'RUNNING', B: 'RUNNING' });
+    };
+    world.command('drill-begin', ['A']);
+    fail();
+    const counted = (): number[] => ['A', 'B'].map((type) => world.core.get(type)!.restartTimes.length);
+    expect(counted()).to.deep.equal([0, 0]);
+    world.command('drill-heal', ['A']);
+    fail();
+    expect(counted()).to.deep.equal([1, 1]);
+  });
+
   it('an import failure is FAILED at once: a retry cannot mend it', () => {
     const world = new BareCore(fleetOf({ A: [] }));
     world.autoReady = false;

@@ -217,8 +217,10 @@ export interface RouterHost {
   start(): Promise<void>;
   /** Graceful: what was accepted is stored, acks are committed, the log is checkpointed; then the thread ends. */
   stop(): Promise<void>;
-  /** terminate(), wherever it is: for drills, tests and revocation. Resolves when the thread is gone. */
+  /** terminate(), wherever it is, by its owner: for revocation and tests. Resolves when the thread is gone. */
   crash(): Promise<void>;
+  /** terminate() as an accident would: nobody asked, so `onExit` speaks. For drills. Resolves when the thread is gone. */
+  lose(): Promise<void>;
   /** The thread ended without being asked to. */
   onExit(listener: (exit: RouterExit) => void): Unsubscribe;
 

@@ -400,6 +400,10 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       await one.worker.terminate();
     },
 
+    async lose() {
+      await thread?.worker.terminate();
+    },
+
     onExit(listener) {
       exitListeners.add(listener);
       return () => exitListeners.delete(listener);

@@ -12,6 +12,22 @@ describe('event router: a crash of its thread', function () {
   this.timeout(30_000);
   afterEach(clearWorlds);
 
+  it('by accident is told to who watches, and by its owner is not', async () => {
+    const host = world().host();
+    host.declare([subscription('READER')]);
+    const exits: number[] = [];
+    host.onExit(({ generation }) => exits.push(generation));
+    await host.start();
+    await host.lose();
+    await until(() => exits.length === 1);
+    expect([host.presence, host.generation]).to.deep.equal(['away', 1]);
+    await host.start();
+    await host.crash();
+    await host.start();
+    expect(exits).to.deep.equal([1]);
+    expect(host.generation).to.equal(3);
+  });
+
   it('under load, again and again: nothing lost, nothing out of order, nothing finished is repeated', async () => {
     const host = world().host();
     const random = seededRandom(11);

@@ -115,7 +115,10 @@ export class InProcessRuntime {
   readonly #starts = new Map<string, Start>();
   /** Unsettled calls of ended starts, per daemon. */
   readonly #leaked = new Map<string, number>();
-  readonly #faults = new Map<string, { readonly fault: InjectedFault; left: number }>();
+  readonly #faults = new Map<
+    string,
+    { readonly fault: InjectedFault; left: number; readonly taken: (() => void) | undefined }
+  >();
   readonly #breakages = new Map<string, Breakage>();
   #callId = 0;
 
@@ -447,17 +450,20 @@ export class InProcessRuntime {
 
   /**
    * Injects a real fault into a live daemon.
+   * @param taken  told each time the fault really happens: a fault that waits for a call may wait for ever
    * @returns false when it is not running (faults that wait for its next call are kept)
    */
-  inject(daemon: string, fault: InjectedFault, times = 1): boolean {
+  inject(daemon: string, fault: InjectedFault, times = 1, taken?: () => void): boolean {
     const start = this.#starts.get(daemon);
     if (fault !== 'throw') {
-      this.#faults.set(daemon, { fault, left: times });
+      this.#faults.set(daemon, { fault, left: times, taken });
       return true;
     }
     if (start === undefined) return false;
     // A throw from a timer of the daemon's own context: the same path as a bug in it.
     this.#options.clock.after(0, () => {
+      if (start.phase === 'gone') return;
+      taken?.();
       try {
         this.#enter(start, () => {
           throw new Error('drill: thrown outside any handler');
@@ -473,6 +479,12 @@ export class InProcessRuntime {
     this.#faults.delete(daemon);
   }
 
+  /** Periods of the cycles of its present start, seconds; what a hang in a cycle has to wait for at most. */
+  cyclePeriodsOf(daemon: string): readonly number[] {
+    const every = this.#starts.get(daemon)?.instance?.every;
+    return every === undefined ? [] : [every].flat().map((cycle: Cycle) => cycle.periodSeconds);
+  }
+
   /** How a drill breaks this daemon's real resource; the last start that declared it. */
   breakageOf(daemon: string): Breakage | null {
     const declared = this.#starts.get(daemon)?.instance?.breakage;
@@ -485,6 +497,7 @@ export class InProcessRuntime {
     const injected = this.#faults.get(daemon);
     if (injected === undefined || injected.fault !== fault || injected.left <= 0) return false;
     injected.left--;
+    injected.taken?.();
     return true;
   }
 

@@ -55,6 +55,19 @@ const TIMEOUT: OptionSpec = {
 const NO_WAIT: OptionSpec = { name: 'no-wait', type: 'flag', describe: 'return as soon as it is accepted' };
 const FOLLOW: OptionSpec = { name: 'follow', alias: 'f', type: 'flag', describe: 'go on with new lines' };
 const TARGET: OptionSpec = { name: 'target', type: 'text', value: 'daemon', describe: 'the daemon it is done to' };
+const DRAIN: OptionSpec = {
+  name: 'drain-seconds',
+  type: 'number',
+  value: 'number',
+  describe: 'quiet time before the start [10]',
+};
+const HANG_IN: OptionSpec = {
+  name: 'in',
+  type: 'text',
+  value: 'text',
+  choices: ['cycle', 'handler'],
+  describe: 'daemon-hang: in its next cycle, or in its next delivery [cycle when it has one]',
+};
 const ONE_DAEMON: WordSpec = { name: 'daemon', value: 'daemon', describe: 'type of a daemon' };
 const DRILL: WordSpec = { name: 'drill', required: true, value: 'drill', describe: 'name of a drill' };
 
@@ -145,11 +158,7 @@ export const MASTER_LOOP: ProgramSpec = {
       path: ['recover'],
       describe: 'full system recovery: stop all, prove that nothing is left, drain, start in order',
       words: [],
-      options: [
-        { name: 'drain-seconds', type: 'number', value: 'number', describe: 'quiet time before the start [10]' },
-        NO_WAIT,
-        TIMEOUT,
-      ],
+      options: [DRAIN, NO_WAIT, TIMEOUT],
       load: act,
     },
     {
@@ -214,18 +223,18 @@ export const MASTER_LOOP: ProgramSpec = {
       path: ['drill', 'run'],
       describe: 'break something on purpose, measure the recovery, heal',
       words: [DRILL],
-      options: [TARGET],
+      options: [TARGET, HANG_IN, { ...DRAIN, describe: `full-recovery: ${DRAIN.describe}` }],
       load: drill,
     },
     { path: ['drill', 'list'], describe: 'drills there are', words: [], options: [], load: drill },
     {
       path: ['drill', 'report'],
       describe: 'results of past drills',
-      words: [{ name: 'id', value: 'text', describe: 'one of them' }],
+      words: [{ name: 'id', value: 'text', describe: 'one of them, or "last"' }],
       options: [],
       load: drill,
     },
-    { path: ['drill', 'inject'], describe: 'only break', words: [DRILL], options: [TARGET], load: drill },
+    { path: ['drill', 'inject'], describe: 'only break', words: [DRILL], options: [TARGET, HANG_IN], load: drill },
     { path: ['drill', 'heal'], describe: 'only heal', words: [], options: [TARGET], load: drill },
     {
       path: ['drill', 'verify'],

@@ -397,12 +397,24 @@ daemons:
     it('drills are asked by name, and one that did not prove its recovery exits 1', async () => {
       running().canned.drills = (verb, args) => ({ ok: verb !== 'verify', verb, args });
       const [run, verify] = await Promise.all([
-        master('drill run router-loss --target A --json'),
+        master('drill run daemon-hang --target A --in handler --json'),
         master('drill verify'),
       ]);
       expect(run.code).to.equal(0);
-      expect(run.json()).to.deep.include({ args: { drill: 'router-loss', target: 'A' } });
+      expect(run.json()).to.deep.include({ args: { drill: 'daemon-hang', target: 'A', in: 'handler' } });
       expect(verify.code).to.equal(1);
+    });
+
+    it('a report of a drill that failed is a report that was given: exit 0; the drill itself exits 1', async () => {
+      running().canned.drills = () => ({ passed: false });
+      const codes = await Promise.all([master('drill report last'), master('drill run router-loss')]);
+      expect(codes.map(({ code }) => code)).to.deep.equal([0, 1]);
+    });
+
+    it('a drill that runs nowhere else is refused before it is asked for: --in takes a place', async () => {
+      const ran = await master('drill run daemon-hang --in elsewhere');
+      expect(ran.code).to.equal(2);
+      expect(ran.err).to.include('cycle').and.to.include('handler');
     });
 
     it('--watch on a pipe is a line for each transition, and ends with the loop', async () => {

@@ -18,7 +18,7 @@ import { isLive, type Cause, type DaemonState } from '../lifecycle/states.ts';
 import { STORM_LIMITS, StormBreaker, type StormLimits } from '../lifecycle/storm-breaker.ts';
 import { decide, type LifecycleEvent } from '../lifecycle/transitions.ts';
 import type { Fleet } from '../fleet/types.ts';
-import { Member, type Edge } from './member.ts';
+import { Member, PULLED_IN, type Edge, type StopWish } from './member.ts';
 import type {
   Command,
   CommandOutcome,
@@ -49,17 +49,19 @@ const WAITS_SHOWN = 16;
 const PROVE_AGAIN_MS = 500;
 
 /** What a policy may be told to get wrong, so that the checkers can be shown to find it. Never set outside tests. */
-export type CoreBug =
-  | 'skip-a-charge'
-  | 'forget-a-generation'
-  | 'ready-clears-counter'
-  | 'start-before-dependency'
-  | 'stop-root-first'
-  | 'cascade-misses-grandchildren'
-  | 'restart-during-drain'
-  | 'double-backoff-early'
-  | 'failed-comes-back'
-  | 'forget-operator-stop';
+export const CORE_BUGS = [
+  'skip-a-charge',
+  'forget-a-generation',
+  'ready-clears-counter',
+  'start-before-dependency',
+  'stop-root-first',
+  'cascade-misses-grandchildren',
+  'restart-during-drain',
+  'double-backoff-early',
+  'failed-comes-back',
+  'forget-operator-stop',
+] as const;
+export type CoreBug = (typeof CORE_BUGS)[number];
 
 export interface CoreOptions {
   readonly fleet: Fleet;
@@ -392,41 +394,50 @@ export class Core {
         case 'clear':
           this.#clearCounter(member);
           if (verb === 'start') this.#pullIn(member, command);
-          if (action === 'join' && member.stopWish !== null && verb === 'start') {
-            member.setWanted('up', 'operator');
-            member.stopWish = { ...member.stopWish, then: 'wait' };
-          }
+          if (verb === 'start') this.#comeBack(member);
           this.#keep(member, `${verb} by ${command.origin}`);
           this.#tryStart(member);
           break;
         case 'after-stop':
-          member.setWanted('up', 'operator');
+          this.#setWanted(member, 'up', 'operator');
           this.#clearCounter(member);
-          member.stopWish = { graceful: true, then: 'wait', why: 'operator', message: `${verb} by ${command.origin}` };
+          member.stopWish = {
+            graceful: true,
+            then: 'wait',
+            why: 'operator',
+            message: `${verb} by ${command.origin}`,
+            cause: this.#cause,
+          };
           this.#keep(member, `${verb} by ${command.origin}: starts again once it is gone`);
-          this.#countNotUp(member);
           break;
         case 'stop':
-          member.setWanted('down', 'operator');
+          this.#setWanted(member, 'down', 'operator');
           this.#keep(member, `stop by ${command.origin}: ${command.reason}`);
-          this.#countNotUp(member);
           stopping.push(member);
           break;
         case 'unwant':
-          member.setWanted('down', 'operator');
+          this.#setWanted(member, 'down', 'operator');
           this.#cancelTimer(`backoff:${member.type}`);
-          this.#cancelTimer(`soft:${member.type}`);
+          this.#cancelSoft(member);
           this.#withdraw(member);
           this.#move(member, 'unwant', 'operator', `stop by ${command.origin}`);
+          stopping.push(member); // nothing of it runs, but those that stayed up without it go down now
           break;
         case 'stay-down':
-          member.setWanted('down', 'operator');
-          member.stopWish = { graceful: true, then: 'down', why: 'operator', message: `stop by ${command.origin}` };
+          this.#setWanted(member, 'down', 'operator');
+          member.stopWish = {
+            graceful: true,
+            then: 'down',
+            why: 'operator',
+            message: `stop by ${command.origin}`,
+            cause: this.#cause,
+          };
           this.#keep(member, `stop by ${command.origin}: stays down`);
-          this.#countNotUp(member);
+          stopping.push(member);
           break;
         case 'cycle':
           this.#clearCounter(member);
+          if (member.wanted === 'down') this.#comeBack(member);
           this.#keep(member, `restart by ${command.origin}: ${command.reason}`);
           beyond.set(member, member.generation);
           this.#requestStops([member], 'lost', {
@@ -452,8 +463,15 @@ export class Core {
     this.#await(command, goal, targets, notes, beyond);
   }
 
+  /** A stop of it is under way, and now it is wanted again: it stops all the same, and comes back. */
+  #comeBack(member: Member): void {
+    if (member.stopWish === null) return;
+    this.#setWanted(member, 'up', 'operator');
+    member.stopWish = { ...member.stopWish, then: 'wait' };
+  }
+
   #want(member: Member, command: Command): void {
-    member.setWanted('up', 'operator');
+    this.#setWanted(member, 'up', 'operator');
     this.#clearCounter(member);
     this.#pullIn(member, command);
     this.#move(member, 'want', 'operator', `${command.verb} by ${command.origin}`);
@@ -465,9 +483,9 @@ export class Core {
     for (const edge of member.needs) {
       const on = edge.on;
       if (edge.kind !== 'hard' || on.wanted === 'up' || on.wantedBy === 'operator') continue;
-      on.setWanted('up', `pulled in by ${member.type}`);
+      this.#setWanted(on, 'up', `${PULLED_IN} ${member.type}`);
       this.#pullIn(on, command);
-      if (on.state === 'STOPPED') this.#move(on, 'want', 'operator', `pulled in by ${member.type}`);
+      if (on.state === 'STOPPED') this.#move(on, 'want', 'operator', on.wantedBy);
       this.#tryStart(on);
     }
   }
@@ -491,7 +509,7 @@ export class Core {
         notes.push(`operator stop of ${member.type} lifted`);
       if (member.state === 'FAILED') notes.push(`${member.type} was FAILED and is reset`);
       const action = COMMAND_MERGE.start[member.state];
-      member.setWanted('up', 'profile');
+      this.#setWanted(member, 'up', member.spec.inProfile ? 'profile' : 'operator');
       if (action === 'want' && member.state !== 'COMPLETED') {
         this.#clearCounter(member);
         this.#move(member, 'want', 'operator', `start of the profile by ${command.origin}`);
@@ -499,7 +517,6 @@ export class Core {
       } else {
         if (action === 'after-stop' && member.stopWish !== null) member.stopWish = { ...member.stopWish, then: 'wait' };
         this.#keep(member, 'start of the profile');
-        this.#countNotUp(member);
       }
     }
     this.#await(command, 'up', targets, notes, new Map());
@@ -514,6 +531,11 @@ export class Core {
       this.#touched.add(member);
     }
     this.#reply(DONE(command.id, `${command.verb} ${command.daemons.join(', ')}`));
+  }
+
+  #setWanted(member: Member, wanted: Member['wanted'], by: string): void {
+    member.setWanted(wanted, by);
+    this.#countNotUp(member);
   }
 
   #clearCounter(member: Member): void {
@@ -693,7 +715,10 @@ export class Core {
   }
 
   #ready(member: Member, generation: number): void {
-    if (member.state !== 'STARTING' || generation !== member.generation || member.stopWish !== null) return;
+    if (generation !== member.generation) return;
+    const { oneShot } = member.spec;
+    if (oneShot && member.stopWish !== null && this.#endedInStop(member, member.stopWish)) return;
+    if (member.state !== 'STARTING' || member.stopWish !== null) return;
     this.#follows(member.seq);
     this.#cancelTimer(`start:${member.type}`);
     member.readyAt = this.#at;
@@ -705,10 +730,33 @@ export class Core {
     }
     for (const edge of member.needs) edge.lost = false;
     if (this.#bug === 'ready-clears-counter') member.restarts = 0;
-    const { oneShot } = member.spec;
     this.#move(member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
     if (!oneShot && member.restarts > 0) this.#arm(`stable:${member.type}`, member.spec.restart.stableMs);
     this.#settle(member);
+    if (oneShot) {
+      this.#gone(member);
+      this.#afterGone();
+    }
+  }
+
+  /**
+   * A one-shot task is gone when it says that it is ready, so for one that was to stop this is the proof. When it was to
+   * stop only because of others, it has done its job all the same.
+   * @returns false when it counts as completed
+   */
+  #endedInStop(member: Member, wish: StopWish): boolean {
+    if (member.state === 'STOPPING') {
+      this.#stopped(member, null);
+      return true;
+    }
+    if (member.state !== 'STARTING') return true;
+    if (member.wanted === 'down' || wish.why === 'operator') {
+      this.#follows(member.seq);
+      this.#stoppedEarly(member, null);
+      return true;
+    }
+    member.stopWish = this.#dropWish(member);
+    return false;
   }
 
   // ---------------------------------------------------------------------------------------------- failing
@@ -853,7 +901,7 @@ export class Core {
     member.rule = `${member.spec.health.failures} failed health checks in a row restart a daemon`;
     if (verdict === 'missed') {
       // A hung daemon gets no graceful stop: what does not answer will not stop when asked either.
-      member.stopWish = { graceful: false, then: 'failure', why, message: text };
+      member.stopWish = { graceful: false, then: 'failure', why, message: text, cause: this.#cause };
       this.#markStopping(member);
       this.#issueStop(member);
       return;
@@ -865,7 +913,7 @@ export class Core {
     if (generation !== member.generation || !member.reattaching) return;
     member.reattaching = false;
     this.#cancelTimer(`reattach:${member.type}`);
-    this.#follows(member.seq);
+    this.#follows(member.reattachSeq);
     if (ok) {
       for (const edge of member.needs) if (edge.on.state === 'RUNNING') edge.lost = false;
       this.#touched.add(member);
@@ -894,7 +942,7 @@ export class Core {
    * Asks `roots` to stop with everything that must go before them, leaf first. The dependents' part of it follows from
    * the edge table; what is not running is left as it is.
    */
-  #requestStops(roots: readonly Member[], event: EdgeEvent, wish: NonNullable<Member['stopWish']>): void {
+  #requestStops(roots: readonly Member[], event: EdgeEvent, wish: Omit<StopWish, 'cause'>): void {
     const closure = this.closure(roots, event);
     for (const [member, action] of closure) {
       if (member.stopWish !== null) continue;
@@ -904,6 +952,7 @@ export class Core {
         then: 'wait',
         why: 'dependency-lost',
         message: `${roots.map((root) => root.type).join(', ')} ${event === 'lost' ? 'is going away' : 'was stopped by an operator'}`,
+        cause: this.#cause,
       };
       if (action === 'restart')
         this.#countCascade(
@@ -916,7 +965,7 @@ export class Core {
     for (const root of roots) {
       if (root.state !== 'STARTING' && root.state !== 'RUNNING') continue;
       const fresh = root.stopWish === null;
-      if (fresh || wish.then === 'down') root.stopWish = wish;
+      if (fresh || wish.then === 'down') root.stopWish = { ...wish, cause: this.#cause };
       if (fresh) this.#markStopping(root);
     }
     for (const member of [...closure.keys()].reverse()) this.#stopIfLeaf(member);
@@ -988,7 +1037,11 @@ export class Core {
     this.#clearLiveTimers(member);
     if (member.downAt === null && wish.then !== 'down') member.downAt = this.#at;
     const full = this.#fullStop;
+    const cause = this.#cause;
+    // It stops now because others are gone; why it stops at all was decided when it got its wish.
+    this.#cause = wish.cause;
     this.#move(member, 'stop', wish.why, wish.message);
+    this.#cause = cause;
     if (wish.graceful) {
       this.#arm(`stop:${member.type}`, member.spec.stopMs);
       this.#effects.push({
@@ -1086,6 +1139,7 @@ export class Core {
         then: 'wait',
         why: 'dependency-lost',
         message: `${member.type} is ${member.state}`,
+        cause: this.#cause,
       };
       if (action === 'restart') this.#countCascade(dependent, member.drill);
       this.#joinPlan(dependent);
@@ -1132,6 +1186,7 @@ export class Core {
           this.#withdraw(dependent);
           if (dependent.state === 'RESTARTING')
             this.#move(dependent, 'held', dependent.startWhy, `${member.type} is ${member.state}`);
+          this.#tryStart(dependent); // a soft condition that went away again is waited for anew
         }
         if (edge.met) this.#tryStart(dependent);
         else this.#cancelSoftIfHard(dependent);
@@ -1148,6 +1203,7 @@ export class Core {
   #reattach(member: Member, on: Member): void {
     if (!member.reattaching) this.#arm(`reattach:${member.type}`, REATTACH_MS);
     member.reattaching = true;
+    member.reattachSeq = on.seq;
     this.#effects.push({ do: 'reattach', daemon: member.type, generation: member.generation, on: on.type });
   }
 
@@ -1252,7 +1308,13 @@ export class Core {
       member.plan = null;
       if (!isLive(member.state)) continue;
       if (member.stopWish === null || member.state !== 'STOPPING')
-        member.stopWish = { graceful: true, then: 'wait', why, message: `full stop: ${this.#operation?.reason ?? ''}` };
+        member.stopWish = {
+          graceful: true,
+          then: 'wait',
+          why,
+          message: `full stop: ${this.#operation?.reason ?? ''}`,
+          cause: this.#cause,
+        };
       else if (member.stopWish.then === 'failure') member.stopWish = { ...member.stopWish, then: 'wait' };
       this.#markStopping(member);
     }
@@ -1269,6 +1331,7 @@ export class Core {
           then: 'wait',
           why: 'recovery',
           message: 'the budget of the full stop is spent',
+          cause: this.#cause,
         };
         this.#markStopping(member);
         this.#issueStop(member);
@@ -1450,6 +1513,7 @@ export class Core {
           then: 'failure',
           why: 'start-timeout',
           message: `not ready within ${seconds} s`,
+          cause: this.#cause,
         };
         this.#markStopping(member);
         this.#issueStop(member);
@@ -1474,7 +1538,7 @@ export class Core {
         const member = this.#known(rest);
         if (!member.reattaching) return;
         member.reattaching = false;
-        this.#follows(member.seq);
+        this.#follows(member.reattachSeq);
         this.#upgradeReattach(member, `no proof within ${REATTACH_MS / 1000} s`);
         return;
       }
@@ -1538,7 +1602,7 @@ export class Core {
     const wasLive = isLive(from);
     member.enter(row.to, this.#at, this.#wallMs, message, why);
     if (this.#bug === 'failed-comes-back' && row.to === 'FAILED') member.state = 'WAITING';
-    if (this.#bug === 'forget-operator-stop' && row.to === 'STOPPED') member.setWanted('up', 'profile');
+    if (this.#bug === 'forget-operator-stop' && row.to === 'STOPPED') this.#setWanted(member, 'up', 'profile');
     if (wasLive !== isLive(row.to)) {
       this.#live += wasLive ? -1 : 1;
       if (wasLive) this.#markLost(member);

@@ -7,6 +7,9 @@ import type { Cause, DaemonState, Wanted } from '../lifecycle/states.ts';
 import type { Plan } from './core.ts';
 import type { DaemonKeep, LastError } from './types.ts';
 
+/** Beginning of `wantedBy` of a daemon that came along with another. */
+export const PULLED_IN = 'pulled in by';
+
 /** One dependency with what the core keeps on it. */
 export class Edge {
   readonly from: Member;
@@ -32,13 +35,13 @@ export class Edge {
   }
 
   holds(): boolean {
-    const { state } = this.on;
+    const { state, stopWish } = this.on;
     const holds =
-      this.condition === 'ready'
-        ? (state === 'RUNNING' && this.on.stopWish === null) || state === 'COMPLETED'
-        : this.condition === 'completed'
-          ? state === 'COMPLETED'
-          : state === 'STARTING' || state === 'RUNNING' || state === 'COMPLETED';
+      state === 'COMPLETED' ||
+      // What is about to stop is no ground to start on.
+      (stopWish === null &&
+        ((this.condition === 'ready' && state === 'RUNNING') ||
+          (this.condition === 'started' && (state === 'STARTING' || state === 'RUNNING'))));
     if (holds || this.kind === 'hard') return holds;
     return this.released || this.on.wanted === 'down' || state === 'FAILED' || state === 'STOPPED';
   }
@@ -50,6 +53,8 @@ export interface StopWish {
   readonly then: 'down' | 'wait' | 'failure';
   readonly why: Cause;
   readonly message: string;
+  /** Number of the record that decided it; the stop names it as its cause, however much later it is issued. */
+  readonly cause: number | null;
 }
 
 export class Member {
@@ -61,7 +66,7 @@ export class Member {
   readonly neededBy: Edge[] = [];
 
   wanted: Wanted = 'up';
-  /** 'profile', 'operator', 'not in the profile', 'pulled in by X'. */
+  /** 'profile', 'operator', 'not in the profile', or PULLED_IN with the name of the other. */
   wantedBy = 'profile';
   state: DaemonState = 'WAITING';
   generation = 0;
@@ -89,6 +94,8 @@ export class Member {
   softArmed = false;
   softSince = 0;
   reattaching = false;
+  /** Number of the note by which the other end was back; what follows from re-attaching names it as cause. */
+  reattachSeq: number | null = null;
 
   unmetHard = 0;
   unmetSoft = 0;
@@ -137,8 +144,9 @@ export class Member {
     if (keep === undefined) {
       if (!this.spec.inProfile) this.setWanted('down', 'not in the profile');
     } else {
-      const own = keep.wantedBy === 'operator';
-      if (own) this.setWanted(keep.wanted, 'operator');
+      // The profile is asked anew by every master; what a person asked for, and what that pulled in, stands.
+      const own = keep.wantedBy === 'operator' || keep.wantedBy.startsWith(PULLED_IN);
+      if (own) this.setWanted(keep.wanted, keep.wantedBy);
       else if (!this.spec.inProfile) this.setWanted('down', 'not in the profile');
       this.generation = keep.generation;
       this.restarts = keep.restarts;

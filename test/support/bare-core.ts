@@ -19,6 +19,10 @@ export class BareCore {
   readonly inputs: { readonly input: Input; readonly seq: number }[] = [];
   /** Daemons whose starts are reported ready at once; the others stay STARTING. */
   autoReady = true;
+  /** Permissions are used at once; else by `begin`. */
+  autoStart = true;
+  /** Of every record: the one that it follows from. */
+  readonly causes = new Map<number, number | null>();
   #command = 0;
 
   constructor(fleet: Fleet, options: Partial<CoreOptions> = {}) {
@@ -34,6 +38,7 @@ export class BareCore {
       const seq = this.core.nextSeq;
       this.inputs.push({ input: stamped, seq });
       const effects = this.core.handle(stamped, seq);
+      this.causes.set(seq, this.core.inputCause);
       all.push(...effects);
       for (const effect of effects) this.#follow(effect, queue);
     }
@@ -44,7 +49,7 @@ export class BareCore {
   #follow(effect: Effect, queue: Unstamped[]): void {
     switch (effect.do) {
       case 'start':
-        queue.push({ kind: 'start-begun', daemon: effect.daemon, generation: effect.generation });
+        if (this.autoStart) queue.push({ kind: 'start-begun', daemon: effect.daemon, generation: effect.generation });
         break;
       case 'launch':
         this.launched.push(effect.daemon);
@@ -70,7 +75,8 @@ export class BareCore {
       case 'cancel-timer':
         this.timers.delete(effect.timer);
         break;
-      case 'reattach':
+      case 'journal':
+        this.causes.set(effect.seq, effect.cause);
         break;
       case 'prove-empty':
         queue.push({ kind: 'proven-empty', operation: effect.operation, left: [] });
@@ -99,6 +105,11 @@ export class BareCore {
   boot(): this {
     this.input({ kind: 'boot' });
     return this;
+  }
+
+  /** A start slot is granted to a daemon that has permission. */
+  begin(daemon: string): Effect[] {
+    return this.input({ kind: 'start-begun', daemon, generation: this.core.get(daemon)?.generation ?? 0 });
   }
 
   exit(daemon: string, message = 'boom'): Effect[] {

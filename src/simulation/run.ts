@@ -4,9 +4,16 @@
  * Faults arrive at random with a mean of one in 30 simulated seconds, harsher than any production; every fifth run puts
  * two or three on top of each other, since most real outages need that. Now and then a probe waits for a quiet fleet and
  * checks that one event touches exactly the daemons it should.
+ *
+ * Not simulated here: the kernel, real processes and disks, garbage collection, and daemons' own code. The journal is a
+ * list in memory whose unwritten end is lost; what a real disk does to a real one is in test/journal.
  */
+import { OrchestratorError } from '../errors.ts';
+import type { Fleet } from '../fleet/types.ts';
+import { buildGraph } from '../graph/graph.ts';
 import type { CoreBug } from '../orchestrator/core.ts';
 import { seededRandom, type Random } from '../seams/random.ts';
+import { drawnFleet } from './drawn-fleet.ts';
 import { shapeFleet } from './shape-fleet.ts';
 import { World } from './world.ts';
 import type { Violation } from './checkers.ts';
@@ -17,12 +24,17 @@ export interface RunOptions {
   readonly minutes: number;
   readonly bug?: CoreBug;
   readonly meanFaultMs?: number;
+  /** Default: the shape of the shipped fleet, and for every fourth seed a drawn one. */
+  readonly fleet?: Fleet;
+  /** Keep every input, for replay. */
+  readonly record?: boolean;
   /** Stop at the first violation. */
   readonly failFast?: boolean;
 }
 
 export interface RunResult {
   readonly seed: number;
+  readonly minutes: number;
   readonly hash: string;
   readonly faults: number;
   readonly inputs: number;
@@ -41,12 +53,17 @@ export const SOMETIMES = [
   'master killed while STARTING',
   'master killed during a full recovery',
   'master killed during a cascade',
+  'master killed between journal write and launch',
+  'master killed again while it resumes a recovery',
   'stop-all during RESTARTING',
   'last allowed restart succeeds',
   'router dies while dependents re-attach',
   'a FAILED daemon is a dependency of one that wants to start',
   'two failures in the same instant',
+  'two daemons become FAILED in one tick',
   'a daemon ignores its stop and is killed',
+  'a broken fleet is offered while a daemon is STARTING',
+  'a command arrives twice',
   'wall clock jumps',
   'machine is suspended',
 ] as const;
@@ -73,6 +90,34 @@ const crash: Fault = (world, random) => {
     world.checkers.note('router dies while dependents re-attach');
   if (world.core.members.some((member) => member.stopWish !== null)) world.checkers.note('cascade inside a cascade');
   world.runtime.crash(daemon);
+};
+
+/** I27: a fleet with a cycle, an unknown dependency or a daemon twice is refused, and nothing whatever changes. */
+const offerBroken = (world: World, random: Random): void => {
+  if (world.core.members.some((member) => member.state === 'STARTING'))
+    world.checkers.note('a broken fleet is offered while a daemon is STARTING');
+  const daemons = world.fleet.daemons.map(({ type, critical }) => ({ id: type, critical }));
+  const edges = world.fleet.daemons.flatMap((spec) => spec.edges);
+  const [first, last] = [daemons[0]!.id, pick(world, random)];
+  const edge = { from: first, on: last, kind: 'hard', condition: 'ready', onLoss: 'restart' } as const;
+  const broken = [
+    () =>
+      edges.push(
+        { ...edge, timeoutMs: 0, writtenAt: 'broken' },
+        { ...edge, from: last, on: first, timeoutMs: 0, writtenAt: 'broken' },
+      ),
+    () => edges.push({ ...edge, on: 'NOBODY', timeoutMs: 0, writtenAt: 'broken' }),
+    () => daemons.push(daemons[0]!),
+  ];
+  broken[random.integer(broken.length)]!();
+  const before = world.fingerprint();
+  try {
+    buildGraph(daemons, edges);
+    world.checkers.broken('I27', 'a broken fleet was accepted');
+  } catch (error) {
+    if (!(error instanceof OrchestratorError) || error.code !== 'GRAPH_INVALID') throw error;
+  }
+  if (world.fingerprint() !== before) world.checkers.broken('I27', 'a broken fleet changed something');
 };
 
 const FAULTS: readonly (readonly [weight: number, fault: Fault])[] = [
@@ -178,7 +223,43 @@ const FAULTS: readonly (readonly [weight: number, fault: Fault])[] = [
   ],
   [2, (world) => void world.command('recover', [], { waitMs: 180_000, resetFailed: true })],
   [1, (world) => void world.command('start-profile', [])],
+  [
+    2,
+    (world) => {
+      world.checkers.note('a command arrives twice');
+      world.repeatCommand();
+    },
+  ],
   [4, (world) => world.kill()],
+  [
+    2,
+    (world, random) => {
+      // Dies between two records of what follows from a crash or a command.
+      world.dieAtNote(1 + random.integer(12));
+      if (random.uniform() < 0.5) crash(world, random);
+      else world.command('restart', [anyOf(world, random)]);
+    },
+  ],
+  [
+    1,
+    (world, random) => {
+      // Dies at boot, a few records after it was killed.
+      world.kill();
+      world.dieAtNote(1 + random.integer(20));
+    },
+  ],
+  [
+    1,
+    (world, random) => {
+      // Two that cannot be mended give up together.
+      for (let count = 0; count < 2; count++) {
+        const daemon = pick(world, random);
+        world.runtime.script(daemon).importFails = true;
+        world.runtime.crash(daemon);
+      }
+    },
+  ],
+  [2, (world, random) => offerBroken(world, random)],
   [
     2,
     (world, random) => {
@@ -191,7 +272,9 @@ const FAULTS: readonly (readonly [weight: number, fault: Fault])[] = [
     1,
     (world, random) => {
       world.command('recover', [], { waitMs: 180_000 });
-      world.clock.after(random.uniform() * 12_000, () => world.kill());
+      const after = random.uniform() * 12_000;
+      world.clock.after(after, () => world.kill());
+      if (random.uniform() < 0.5) world.clock.after(after + random.uniform() * 8_000, () => world.kill());
     },
   ],
   [
@@ -218,11 +301,19 @@ const drawFault = (random: Random): Fault => {
   return crash;
 };
 
+/** The fleet that a seed runs. */
+export const fleetOfSeed = (seed: number): Fleet =>
+  seed % DRAWN_EVERY === 0 ? drawnFleet(seededRandom(seed).fork('fleet')) : SHAPE;
+
 /** Runs one seed to its end. */
-export const runSeed = (options: RunOptions): RunResult => {
+export const runSeed = (options: RunOptions): RunResult => runWorld(options).result;
+
+/** The same, with the world as it was left. */
+export const runWorld = (options: RunOptions): { readonly world: World; readonly result: RunResult } => {
   const world = new World({
     seed: options.seed,
-    fleet: SHAPE,
+    fleet: options.fleet ?? fleetOfSeed(options.seed),
+    record: options.record ?? false,
     ...(options.bug === undefined ? {} : { bug: options.bug }),
   });
   const random = seededRandom(options.seed).fork('faults');
@@ -244,19 +335,21 @@ export const runSeed = (options: RunOptions): RunResult => {
     checkers.openCommands(clock.monotonicMs());
   }
   if (world.fatal === null && !broken()) {
-    world.runtime.heal();
+    world.heal();
     clock.advanceSync(CONVERGE_MS);
     if (world.core.operation !== null) clock.advanceSync(CONVERGE_MS); // a recovery of the last minute has its own drain
-    world.runtime.heal(); // timers of faults that fired after the first heal
+    world.heal(); // timers of faults that fired after the first heal
     clock.advanceSync(CONVERGE_MS);
     checkers.openCommands(clock.monotonicMs());
     checkers.converged(world.stuck());
+    checkers.atRest();
     for (const member of world.core.members)
       if (member.liveStopping !== 0)
         checkers.broken('I2', `${member.type} still counts ${member.liveStopping} stopping`);
   }
-  return {
+  const result = {
     seed: options.seed,
+    minutes: options.minutes,
     hash: checkers.hash,
     faults,
     inputs: checkers.inputs,
@@ -267,20 +360,37 @@ export const runSeed = (options: RunOptions): RunResult => {
     violations: checkers.violations,
     sometimes: checkers.sometimes,
   };
+  return { world, result };
 };
 
 /** Waits for a quiet fleet, does one thing, and checks that it touched exactly what it should. */
 const probe = (world: World, random: Random): boolean => {
-  world.runtime.heal();
+  world.heal();
   if (!world.isSteady()) return false;
-  const root = hub(world, random);
+  const { core, runtime } = world;
+  const fresh = (type: string): boolean => {
+    const member = core.get(type);
+    return member?.restarts === 0 && member.spec.autoRestart && runtime.live.has(type);
+  };
+  const roots = [hub(world, random)];
   const before = world.checkers.generations();
-  const byCommand = random.uniform() < 0.5;
-  if (byCommand) world.command('restart', [root]);
-  else if ((world.core.get(root)?.restarts ?? 0) > 0 || !world.runtime.crash(root)) return false;
-  world.clock.advanceSync(6_000);
-  world.checkers.exactCascade(root, before, byCommand ? 'a restart' : 'a crash');
+  const { masters } = world;
+  const choice = random.uniform();
+  if (choice < 0.4) {
+    if (!runtime.live.has(roots[0]!)) return false;
+    world.command('restart', roots);
+  } else {
+    if (choice > 0.8) roots.push(hub(world, random));
+    if (!roots.every(fresh)) return false;
+    for (const root of new Set(roots)) runtime.crash(root);
+  }
+  // The first delay, the slowest starts of a chain, a stop that takes its time.
+  world.clock.advanceSync(PROBE_MS);
+  if (world.masters !== masters) return true; // another fault's kill came in between
+  world.checkers.exactCascade(roots, before, choice < 0.4 ? 'a restart' : 'a crash');
   return true;
 };
 
+const PROBE_MS = 8_000;
+const DRAWN_EVERY = 4;
 const SHAPE = shapeFleet();

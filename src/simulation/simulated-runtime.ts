@@ -3,7 +3,7 @@
  * the same port, so the loop that drives it is the real one.
  *
  * It also misbehaves the way the world does: an end may be reported twice, and a report of an earlier start may arrive
- * late. The core must drop those by generation.
+ * late. The core must drop those by generation. A one-shot task is gone when it says ready, as in the real runtimes.
  */
 import type { Answer } from '../health/monitor.ts';
 import { degraded, healthy, unhealthy, unknown } from '../health/verdict.ts';
@@ -58,14 +58,23 @@ export class SimulatedRuntime implements Runtime {
   readonly #random: Random;
   readonly #events: RuntimeEvents;
   readonly #watch: RuntimeWatch;
+  readonly #oneShots: ReadonlySet<string>;
   #dead = false;
 
-  constructor(clock: Clock, random: Random, events: RuntimeEvents, watch: RuntimeWatch, scripts: Map<string, Script>) {
+  constructor(
+    clock: Clock,
+    random: Random,
+    events: RuntimeEvents,
+    watch: RuntimeWatch,
+    scripts: Map<string, Script>,
+    oneShots: ReadonlySet<string>,
+  ) {
     this.#clock = clock;
     this.#random = random;
     this.#events = events;
     this.#watch = watch;
     this.#scripts = scripts;
+    this.#oneShots = oneShots;
   }
 
   script(daemon: string): Script {
@@ -75,6 +84,7 @@ export class SimulatedRuntime implements Runtime {
   }
 
   launch(daemon: string, generation: number): void {
+    if (this.#dead) return;
     this.#watch.onLaunch(daemon, generation);
     const instance: Instance = { daemon, generation, phase: 'starting', timers: new Set() };
     this.live.set(daemon, instance);
@@ -94,11 +104,12 @@ export class SimulatedRuntime implements Runtime {
       return;
     }
     this.#later(instance, startMs, () => {
-      instance.phase = 'ready';
-      this.#events.ready(daemon, generation);
+      this.#ready(instance);
       if (script.crashAfterReady <= 0) return;
       script.crashAfterReady--;
-      this.#later(instance, Math.floor(this.#random.uniform() * 500), () => this.crash(daemon));
+      this.#later(instance, Math.floor(this.#random.uniform() * 500), () => {
+        if (this.live.get(daemon) === instance) this.crash(daemon);
+      });
     });
   }
 
@@ -164,11 +175,7 @@ export class SimulatedRuntime implements Runtime {
     this.#scripts.clear();
     for (const instance of this.live.values()) {
       if (instance.timers.size > 0) continue;
-      if (instance.phase === 'starting')
-        this.#later(instance, 50, () => {
-          instance.phase = 'ready';
-          this.#events.ready(instance.daemon, instance.generation);
-        });
+      if (instance.phase === 'starting') this.#later(instance, 50, () => this.#ready(instance));
       else if (instance.phase === 'stopping') this.#later(instance, 50, () => this.#end(instance, false));
     }
   }
@@ -178,6 +185,13 @@ export class SimulatedRuntime implements Runtime {
     this.#dead = true;
     for (const instance of this.live.values()) this.#cancel(instance);
     this.live.clear();
+  }
+
+  #ready(instance: Instance): void {
+    const { daemon, generation } = instance;
+    instance.phase = 'ready';
+    if (this.#oneShots.has(daemon)) this.#gone(instance);
+    this.#events.ready(daemon, generation);
   }
 
   #end(instance: Instance, forced: boolean): void {

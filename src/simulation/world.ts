@@ -1,12 +1,13 @@
 /**
  * A whole master under a simulated clock: the real core, the real shell, the real health monitor; a simulated runtime and
- * a journal in memory. `kill()` loses what was not flushed, as kill -9 does, and starts the next master from what was.
+ * a journal in memory. `kill()` loses what was not flushed, as kill -9 does, and starts the next master from what was;
+ * `dieAtNote` does so between two writes of the journal, with the effects in between not reached.
  */
 import { Subject } from 'rxjs';
 import type { Fleet } from '../fleet/types.ts';
 import { DueWheel } from '../health/due-wheel.ts';
 import { TICK_MS, verdicts$ } from '../health/monitor.ts';
-import { Core, type CoreBug } from '../orchestrator/core.ts';
+import { Core, RESUME_WITHIN_MS, type CoreBug } from '../orchestrator/core.ts';
 import { MasterLoop } from '../orchestrator/master-loop.ts';
 import type { JournalPort, StartSlots } from '../orchestrator/ports.ts';
 import type {
@@ -23,13 +24,29 @@ import { Checkers } from './checkers.ts';
 import { simulatedClock, type SimulatedClock } from './simulated-clock.ts';
 import { SimulatedRuntime, type Script } from './simulated-runtime.ts';
 
+/** An input as the journal of a run keeps it, for replay. */
+export interface RecordedInput {
+  readonly input: Input;
+  readonly seq: number;
+}
+
+/** What one master of a run began with and was told: enough to live through it again. */
+export interface RecordedRun {
+  readonly keeps: ReadonlyMap<string, DaemonKeep>;
+  readonly operation: OperationRecord | null;
+  readonly inputs: RecordedInput[];
+}
+
 /** What survives a kill -9: the notes that were flushed. */
 class MemoryJournal implements JournalPort {
   nextSeq = 1;
   readonly keeps = new Map<string, DaemonKeep>();
   operation: OperationRecord | null = null;
-  /** Every input with its number, for replay; only when asked for. */
-  readonly inputs: { readonly input: Input; readonly seq: number }[] = [];
+  /** One per master; only when asked for. */
+  readonly runs: RecordedRun[] = [];
+  /** Notes that the present master may still write; then it is dead. */
+  notesLeft = Infinity;
+  onDeath: () => void = () => undefined;
   #pending: JournalNote[] = [];
   readonly #record: boolean;
 
@@ -37,31 +54,47 @@ class MemoryJournal implements JournalPort {
     this.#record = record;
   }
 
+  begin(): void {
+    this.notesLeft = Infinity;
+    if (this.#record) this.runs.push({ keeps: new Map(this.keeps), operation: this.operation, inputs: [] });
+  }
+
   appendInput(input: Input): void {
-    if (this.#record) this.inputs.push({ input, seq: this.nextSeq });
+    if (this.#record && this.notesLeft > 0) this.runs.at(-1)!.inputs.push({ input, seq: this.nextSeq });
     this.nextSeq++;
   }
 
   appendNote(seq: number, _cause: number | null, note: JournalNote): void {
     if (seq !== this.nextSeq) throw new Error(`cannot journal note ${seq}: the next number is ${this.nextSeq}`);
     this.nextSeq++;
+    if (this.notesLeft <= 0) return;
     this.#pending.push(note);
+    if (--this.notesLeft <= 0) this.onDeath();
   }
 
   flush(): void {
-    for (const note of this.#pending) {
-      if (note.type === 'operation') this.operation = note.operation;
-      else this.keeps.set(note.daemon, note.keep);
-    }
-    this.#pending = [];
+    if (this.notesLeft > 0) this.#write(this.#pending.length);
   }
 
   sync(): void {
     this.flush();
   }
 
-  lose(): void {
+  /** The master is gone: of what waited for its turn, only the first `kept` records had reached the disk. */
+  lose(kept: number): void {
+    this.#write(Math.min(kept, this.#pending.length));
     this.#pending = [];
+  }
+
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  #write(count: number): void {
+    for (const note of this.#pending.splice(0, count)) {
+      if (note.type !== 'operation') this.keeps.set(note.daemon, note.keep);
+      else this.operation = note.operation.phase === 'done' ? null : note.operation;
+    }
   }
 }
 
@@ -96,10 +129,10 @@ const plainSlots = (concurrency: number): StartSlots => {
 /** The core with the checkers at its entrance. */
 class WatchedCore extends Core {
   checkers: Checkers | null = null;
-  override handle(input: Input, seq?: number): Effect[] {
+  override handle(input: Input, seq = this.nextSeq): Effect[] {
     this.checkers?.before(input);
     const effects = super.handle(input, seq);
-    this.checkers?.after(input, effects);
+    this.checkers?.after(input, seq, this.inputCause, effects, this);
     return effects;
   }
 }
@@ -129,12 +162,15 @@ export class World {
   left = false;
   #stop$ = new Subject<void>();
   #command = 0;
+  #lastCommand: Command | null = null;
+  readonly #oneShots: ReadonlySet<string>;
 
   constructor(options: WorldOptions) {
     this.#options = options;
     this.fleet = options.fleet;
     this.clock = simulatedClock();
     this.random = seededRandom(options.seed);
+    this.#oneShots = new Set(options.fleet.daemons.flatMap((spec) => (spec.oneShot ? [spec.type] : [])));
     this.checkers = new Checkers(options.fleet);
     this.journal = new MemoryJournal(options.record ?? false);
     this.#begin();
@@ -144,14 +180,19 @@ export class World {
   #begin(): void {
     this.masters++;
     const { fleet, bug } = this.#options;
-    const core = new WatchedCore({
+    const { operation } = this.journal;
+    this.journal.begin();
+    const left = {
       fleet,
-      priority: new Map(),
+      priority: new Map<string, number>(),
       keeps: this.journal.keeps,
-      operation: this.journal.operation,
+      operation,
       ...(bug === undefined ? {} : { bug }),
-    });
+    };
+    const core = new WatchedCore(left);
     this.core = core;
+    if (this.masters > 1 && fingerprint(core) !== fingerprint(new Core(left)))
+      this.checkers.broken('I28', 'recovering twice from the same journal gives two states');
     this.checkers.masterRestarted(
       this.journal.keeps,
       new Map(core.members.map((member) => [member.type, member.state])),
@@ -165,7 +206,14 @@ export class World {
       journal: this.journal,
       slots: plainSlots(32),
       runtime: (events) => {
-        this.runtime = new SimulatedRuntime(this.clock, this.random, events, this.checkers, this.#scripts);
+        this.runtime = new SimulatedRuntime(
+          this.clock,
+          this.random,
+          events,
+          this.checkers,
+          this.#scripts,
+          this.#oneShots,
+        );
         return this.runtime;
       },
       onLeave: () => {
@@ -202,31 +250,72 @@ export class World {
       });
     });
     this.loop.boot();
+    const resumes =
+      operation !== null &&
+      operation.verb === 'recover' &&
+      this.clock.wallMs() - operation.startedWallMs < RESUME_WITHIN_MS;
+    if (resumes && core.operation === null && core.lastOperation === null)
+      this.checkers.broken('I28', `the ${operation.verb} that the last master was in is forgotten`);
   }
 
-  /** kill -9 of the master: in-process daemons die with it, what was not flushed is lost, another master starts. */
-  kill(): void {
+  /**
+   * kill -9 of the master: in-process daemons die with it, what was not flushed is lost, another master starts.
+   * @param kept records of the unfinished turn that had reached the disk all the same
+   */
+  kill(kept = 0): void {
     const { core } = this;
     if (core.members.some((member) => member.permit)) this.checkers.note('master killed between permit and launch');
     if (core.members.some((member) => member.state === 'STARTING')) this.checkers.note('master killed while STARTING');
     if (core.operation !== null) this.checkers.note('master killed during a full recovery');
+    if (core.operation?.resumed === true) this.checkers.note('master killed again while it resumes a recovery');
     if (core.members.some((member) => member.stopWish !== null)) this.checkers.note('master killed during a cascade');
     this.#stop$.next();
     this.loop.dispose();
     this.runtime.die();
-    this.journal.lose();
+    this.journal.lose(kept);
     this.#begin();
+  }
+
+  /** kill -9 right after the journal has been handed its next `notes` records; the effects that follow never happen. */
+  dieAtNote(notes: number): void {
+    this.journal.notesLeft = notes;
+    this.journal.onDeath = () => {
+      if (this.core.members.some((member) => member.state === 'STARTING' && !this.runtime.live.has(member.type)))
+        this.checkers.note('master killed between journal write and launch');
+      this.checkers.died();
+      this.runtime.die();
+      this.loop.dispose();
+      const kept = this.random.integer(this.journal.pending + 1);
+      this.clock.soon(() => this.kill(kept));
+    };
+  }
+
+  /** Nothing that was scripted goes wrong any more. */
+  heal(): void {
+    this.runtime.heal();
+    this.journal.notesLeft = Infinity;
+  }
+
+  /** The same command once more, as a client does that got no answer. */
+  repeatCommand(): void {
+    if (this.#lastCommand !== null) void this.loop.execute(this.#lastCommand);
+  }
+
+  /** Everything that decides what happens next, as text. */
+  fingerprint(): string {
+    return `${this.journal.nextSeq} ${this.runtime.live.size} ${fingerprint(this.core)}`;
   }
 
   command(verb: Command['verb'], daemons: readonly string[], more: Partial<Command> = {}): string {
     const id = `c${++this.#command}`;
     const command: Command = { id, verb, daemons, origin: 'operator', reason: 'simulated', waitMs: 60_000, ...more };
-    if (this.core.operation?.verb !== 'shutdown') {
+    if (this.core.operation?.verb !== 'shutdown' && !this.loop.dead) {
       if (verb === 'stop') for (const daemon of daemons) this.checkers.wish(daemon, 'down');
       if (verb === 'start' || verb === 'restart') for (const daemon of daemons) this.checkers.wish(daemon, 'up');
       if (verb === 'start-profile' && this.core.operation === null)
-        for (const { type } of this.fleet.daemons) this.checkers.wish(type, 'up');
+        for (const { type, inProfile } of this.fleet.daemons) if (inProfile) this.checkers.wish(type, 'up');
     }
+    this.#lastCommand = command;
     void this.loop.execute(command).then((outcome) => this.replies.push(outcome));
     return id;
   }
@@ -235,14 +324,15 @@ export class World {
   stuck(): string[] {
     const blocked = new Set<string>();
     for (const member of this.core.members)
-      if (member.state === 'FAILED' || member.wanted === 'down') blocked.add(member.type);
+      if (member.state === 'FAILED' || (member.wanted === 'down' && member.wantedBy === 'operator'))
+        blocked.add(member.type);
     for (let size = -1; size !== blocked.size;) {
       size = blocked.size;
       for (const member of this.core.members)
         if (member.needs.some((edge) => edge.kind === 'hard' && blocked.has(edge.on.type))) blocked.add(member.type);
     }
     return this.core.members
-      .filter((member) => !blocked.has(member.type) && !member.isUp())
+      .filter((member) => member.wanted === 'up' && !blocked.has(member.type) && !member.isUp())
       .map((member) => `${member.type} ${member.state}`);
   }
 
@@ -250,7 +340,16 @@ export class World {
     return (
       !this.core.inFlight &&
       !this.core.stormOpen &&
-      this.core.members.every((member) => member.state === 'RUNNING' && member.stopWish === null && !member.reattaching)
+      this.core.members.every(
+        (member) =>
+          (member.wanted === 'down' && member.state === 'STOPPED') ||
+          (member.isUp() && member.stopWish === null && !member.reattaching),
+      )
     );
   }
 }
+
+/** What a core would decide from, as text. */
+const fingerprint = (core: Core): string =>
+  core.members.map((member) => `${member.state} ${JSON.stringify(member.keep())}`).join('\n') +
+  JSON.stringify(core.operation);

@@ -63,11 +63,11 @@ export const DAEMON_LIFECYCLE = [
     meaning: 'it said so, before its deadline',
   },
   {
-    from: ['STARTING', 'RUNNING'],
+    from: ['STARTING'],
     on: 'completed',
     to: 'COMPLETED',
     then: ['release-dependents'],
-    meaning: 'a one-shot task ended well',
+    meaning: 'a one-shot task ended well: for it, ready is the end',
   },
   {
     from: ['STARTING', 'RUNNING'],

@@ -68,6 +68,8 @@ const STOP_ALL_MS = 32_000 + TICK_MS;
 export class Checkers {
   readonly violations: Violation[] = [];
   readonly sometimes = new Map<string, number>();
+  /** Times that each pair of the lifecycle table, `STATE event`, was taken. */
+  readonly taken = new Map<string, number>();
   inputs = 0;
   transitions = 0;
   launchesTotal = 0;
@@ -284,6 +286,8 @@ export class Checkers {
     const model = this.#of(record.daemon);
     this.transitions++;
     this.#mix(input.at, model.index, record);
+    const pair = `${record.from} ${record.on}`;
+    this.taken.set(pair, (this.taken.get(pair) ?? 0) + 1);
     if (model.state !== record.from)
       this.#broken('I5', `${record.daemon} went ${record.from} → ${record.to}, but was ${model.state}`);
     if (decide(record.from, record.on as LifecycleEvent).to !== record.to)

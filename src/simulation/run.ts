@@ -44,6 +44,8 @@ export interface RunResult {
   readonly simulatedMs: number;
   readonly violations: readonly Violation[];
   readonly sometimes: ReadonlyMap<string, number>;
+  /** Pairs `STATE event` of the lifecycle table that were taken. */
+  readonly taken: ReadonlyMap<string, number>;
 }
 
 /** What every nightly run must have met at least once, and CI over its thousand seeds too. */
@@ -359,6 +361,7 @@ export const runWorld = (options: RunOptions): { readonly world: World; readonly
     simulatedMs: clock.monotonicMs(),
     violations: checkers.violations,
     sometimes: checkers.sometimes,
+    taken: checkers.taken,
   };
   return { world, result };
 };

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { DAEMON_LIFECYCLE } from '../../src/lifecycle/transitions.ts';
 import { brokenText } from '../../src/simulation/campaign.ts';
 import { runSeed, SOMETIMES, type RunResult } from '../../src/simulation/run.ts';
 
@@ -29,6 +30,11 @@ describe('the simulation: a thousand seeds', function () {
   it('meets everything that sometimes must happen', () => {
     const missed = SOMETIMES.filter((name) => !results.some(({ sometimes }) => sometimes.has(name)));
     expect(missed).to.deep.equal([]);
+  });
+
+  it('takes every pair of the lifecycle table', () => {
+    const pairs = DAEMON_LIFECYCLE.flatMap((row) => row.from.map((from) => `${from} ${row.on}`));
+    expect(pairs.filter((pair) => !results.some(({ taken }) => taken.has(pair)))).to.deep.equal([]);
   });
 
   it('gives the same hash for the same seed, and another for another', () => {

@@ -17,7 +17,7 @@ export type ActVerb = (typeof ACT_VERBS)[number];
  * - `stay-down`: it is stopping already and will not come back
  * - `cycle`: stops (its cascade first) and starts again
  * - `clear`: only the counter
- * - `nothing`: already so
+ * - `nothing`: already so; it is remembered that a person wants it so
  */
 export type MergeAction =
   'want' | 'retry-now' | 'join' | 'after-stop' | 'stop' | 'unwant' | 'stay-down' | 'cycle' | 'clear' | 'nothing';

@@ -448,6 +448,9 @@ export class Core {
           });
           break;
         case 'nothing':
+          if (member.wantedBy === 'operator') break;
+          this.#setWanted(member, 'down', 'operator'); // or another start would pull it in
+          this.#keep(member, `stop by ${command.origin}: ${command.reason}`);
           break;
       }
     }
@@ -493,7 +496,12 @@ export class Core {
   /** A daemon asked for it: that is evidence of sickness, so it is charged like any other failure. */
   #restartOnReport(member: Member, reason: string): void {
     if (member.state !== 'RUNNING' || member.stopWish !== null) return;
-    this.#requestStops([member], 'lost', { graceful: true, then: 'failure', why: 'unhealthy', message: reason });
+    this.#requestStops([member], 'lost', {
+      graceful: true,
+      then: 'failure',
+      why: member.drill ? 'drill' : 'unhealthy',
+      message: reason,
+    });
   }
 
   #startProfile(command: Command): void {
@@ -546,7 +554,7 @@ export class Core {
   }
 
   #keep(member: Member, message: string): void {
-    this.#note({ type: 'keep', daemon: member.type, keep: member.keep(), message });
+    this.#note({ type: 'keep', daemon: member.type, keep: member.note(), message });
     this.#touched.add(member);
   }
 
@@ -813,11 +821,12 @@ export class Core {
   #afterFailure(member: Member, why: Cause, message: string, retryable: boolean, from: 'exited' | 'stopped'): void {
     member.stopWish = this.#dropWish(member);
     const secondary = member.unmetHard > 0;
+    const drill = why === 'drill'; // what was going on before the drill began is its own
     const charged = this.#bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
     const decision = decideRestart(member.spec.restart, {
       charged,
       secondary,
-      drill: member.drill,
+      drill,
       retryable,
       autoRestart: member.spec.autoRestart,
     });
@@ -845,12 +854,11 @@ export class Core {
       this.#bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
     member.nextAttemptAt = this.#at + delayMs;
     member.nextAttemptWallMs = this.#wallMs + delayMs;
-    this.#move(member, from === 'exited' ? 'exited' : 'stopped-failure', why, message);
+    this.#move(member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
     this.#gone(member);
     this.#lose(member, 'lost', why);
     const pastBoot = this.#booted || this.#at - this.#bootAt > BOOT_EXEMPT_MS;
-    if (!member.drill && !member.spec.critical && pastBoot && this.#storm.record(member.type, this.#at))
-      this.#stormOpened();
+    if (!drill && !member.spec.critical && pastBoot && this.#storm.record(member.type, this.#at)) this.#stormOpened();
     this.#arm(`backoff:${member.type}`, delayMs);
   }
 
@@ -1511,7 +1519,7 @@ export class Core {
         member.stopWish = {
           graceful: false,
           then: 'failure',
-          why: 'start-timeout',
+          why: member.drill ? 'drill' : 'start-timeout',
           message: `not ready within ${seconds} s`,
           cause: this.#cause,
         };
@@ -1625,7 +1633,7 @@ export class Core {
       why,
       message,
       generation: member.generation,
-      keep: member.keep(),
+      keep: member.note(),
     });
     this.#touched.add(member);
     this.#cause = member.seq;

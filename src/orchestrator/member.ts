@@ -165,6 +165,18 @@ export class Member {
     } else if (keep?.completed === true && this.spec.oneShot) this.state = 'COMPLETED';
     else this.state = 'WAITING';
     this.countedNotUp = this.wanted === 'up' && !this.isUp();
+    this.#noted = keep ?? null;
+  }
+
+  /** The persistent part as the journal has it: what a next master would begin with. */
+  get noted(): DaemonKeep {
+    return this.#noted ?? this.keep();
+  }
+  #noted: DaemonKeep | null = null;
+
+  /** The persistent part for a note that is written now. */
+  note(): DaemonKeep {
+    return (this.#noted = this.keep());
   }
 
   setWanted(wanted: Wanted, by: string): void {

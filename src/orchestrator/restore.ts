@@ -20,9 +20,10 @@ interface CheckpointState {
   readonly operation: OperationRecord | null;
 }
 
+/** What the notes up to now give, and nothing that was not written yet: a checkpoint and its tail must agree. */
 export const checkpointState = (core: Core): CheckpointState => ({
   version: 1,
-  keeps: core.members.map((member) => [member.type, member.keep()] as const),
+  keeps: core.members.map((member) => [member.type, member.noted] as const),
   operation: core.operation,
 });
 

@@ -165,6 +165,17 @@ describe('restart accounting in the core', () => {
     expect(world.core.get('A')?.drillFailures).to.equal(0);
   });
 
+  it('a failure that was decided before the drill began is charged; a start time-out in the drill is not', () => {
+    const world = alone();
+    world.command('restart', ['A'], { origin: 'daemon' }); // it asks for it: evidence of sickness
+    world.command('drill-begin', ['A']);
+    world.finishStops();
+    expect(world.core.get('A')).to.include({ state: 'RESTARTING', restarts: 1, drillFailures: 0 });
+    world.autoReady = false;
+    world.pass(1000 + 30_000);
+    expect(world.core.get('A')).to.include({ state: 'RESTARTING', restarts: 1, drillFailures: 1 });
+  });
+
   it('the last allowed restart may succeed, and its 300 s clear the counter', () => {
     const world = alone();
     for (let crash = 0; crash < 5; crash++) {

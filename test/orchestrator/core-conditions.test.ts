@@ -89,6 +89,19 @@ describe('the core: an operator stops what is not running', () => {
   });
 });
 
+describe('the core: an operator stops what nobody wants', () => {
+  it('and no start of another pulls it in, in this master or the next', () => {
+    const fleet = fleetOf({ A: [], B: ['A'] }, { '*': { inProfile: false } });
+    const first = new BareCore(fleet).boot();
+    first.command('stop', ['A']);
+    const id = first.command('start', ['B']);
+    expect(first.states()).to.deep.equal({ A: 'STOPPED', B: 'WAITING' });
+    expect(first.reply(id)?.message).to.include('A was stopped by an operator');
+    const second = new BareCore(fleet, { keeps: keepsOf(first) }).boot();
+    expect(second.states()).to.deep.equal({ A: 'STOPPED', B: 'WAITING' });
+  });
+});
+
 describe('the core: an operator who changes his mind', () => {
   for (const verb of ['start', 'restart'] as const)
     it(`${verb} while a stop waits for a dependent brings it back, and counts it as not up until then`, () => {

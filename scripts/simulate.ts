@@ -2,11 +2,12 @@
  * Runs seeds of the simulation and prints what was met: `npm run simulate -- --seed 7` for one run with its last inputs
  * before the first violation, `npm run nightly` for as many as an hour of one core allows.
  *
- * usage: simulate [--seed N] [--seeds N] [--minutes M] [--cpu-minutes M] [--bug NAME]
+ * usage: simulate [--seed N] [--first N] [--seeds N] [--minutes M] [--cpu-minutes M] [--bug NAME]
  */
 import { parseArgs } from 'node:util';
 import { CORE_BUGS } from '../src/orchestrator/core.ts';
 import { brokenText, missedOf, runCampaign } from '../src/simulation/campaign.ts';
+import { MemoryJournal } from '../src/simulation/simulated-journal.ts';
 import { runWorld, type RunOptions } from '../src/simulation/run.ts';
 
 /** Inputs of a broken run that are printed. */
@@ -15,6 +16,7 @@ const INPUTS_SHOWN = 40;
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
+    first: { type: 'string', default: '1' },
     seeds: { type: 'string', default: '1000' },
     minutes: { type: 'string', default: '12' },
     'cpu-minutes': { type: 'string', default: 'Infinity' },
@@ -33,17 +35,22 @@ const cpuMinutes = (): number => {
 if (values.seed !== undefined) {
   const { world, result } = runWorld({ ...options, seed: Number(values.seed), record: true });
   const first = result.violations[0];
-  const inputs = world.journal.runs.flatMap((run) => run.inputs);
-  const upTo = first === undefined ? inputs : inputs.filter(({ input }) => input.at <= first.at);
-  for (const { seq, input } of first === undefined ? [] : upTo.slice(-INPUTS_SHOWN))
-    console.log(`${String(seq).padStart(6)} ${JSON.stringify(input)}`);
+  const records = world.journal instanceof MemoryJournal ? world.journal.records : [];
+  const upTo = records.filter(({ kind, at }) => kind === 'input' && first !== undefined && at <= first.at);
+  for (const { seq, at, data } of upTo.slice(-INPUTS_SHOWN))
+    console.log(`${String(seq).padStart(6)} ${at.toFixed(1).padStart(10)} ${JSON.stringify(data)}`);
   console.log(
     result.violations.length > 0 ? brokenText(result) : `seed ${result.seed}: no invariant broken, hash ${result.hash}`,
   );
   process.exitCode = result.violations.length > 0 ? 1 : 0;
 } else {
   const limit = Number(values['cpu-minutes']);
-  const sum = runCampaign({ ...options, first: 1, seeds: Number(values.seeds), onSeed: () => cpuMinutes() >= limit });
+  const sum = runCampaign({
+    ...options,
+    first: Number(values.first),
+    seeds: Number(values.seeds),
+    onSeed: () => cpuMinutes() >= limit,
+  });
   const hours = sum.simulatedMs / 3_600_000;
   const minutes = cpuMinutes();
   console.log(

@@ -14,6 +14,7 @@ import { buildGraph } from '../graph/graph.ts';
 import type { CoreBug } from '../orchestrator/core.ts';
 import { seededRandom, type Random } from '../seams/random.ts';
 import { drawnFleet } from './drawn-fleet.ts';
+import type { SimulatedFileSystem } from './simulated-file-system.ts';
 import { shapeFleet } from './shape-fleet.ts';
 import { World } from './world.ts';
 import type { Violation } from './checkers.ts';
@@ -26,8 +27,10 @@ export interface RunOptions {
   readonly meanFaultMs?: number;
   /** Default: the shape of the shipped fleet, and for every fourth seed a drawn one. */
   readonly fleet?: Fleet;
-  /** Keep every input, for replay. */
+  /** Keep every record, for replay. */
   readonly record?: boolean;
+  /** Journal on this disk with the real journal, instead of in memory. */
+  readonly disk?: SimulatedFileSystem;
   /** Stop at the first violation. */
   readonly failFast?: boolean;
 }
@@ -316,6 +319,7 @@ export const runWorld = (options: RunOptions): { readonly world: World; readonly
     seed: options.seed,
     fleet: options.fleet ?? fleetOfSeed(options.seed),
     record: options.record ?? false,
+    ...(options.disk === undefined ? {} : { disk: options.disk }),
     ...(options.bug === undefined ? {} : { bug: options.bug }),
   });
   const random = seededRandom(options.seed).fork('faults');

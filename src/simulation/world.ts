@@ -9,94 +9,14 @@ import { DueWheel } from '../health/due-wheel.ts';
 import { TICK_MS, verdicts$ } from '../health/monitor.ts';
 import { Core, RESUME_WITHIN_MS, type CoreBug } from '../orchestrator/core.ts';
 import { MasterLoop } from '../orchestrator/master-loop.ts';
-import type { JournalPort, StartSlots } from '../orchestrator/ports.ts';
-import type {
-  Command,
-  CommandOutcome,
-  DaemonKeep,
-  Effect,
-  Input,
-  JournalNote,
-  OperationRecord,
-} from '../orchestrator/types.ts';
+import type { StartSlots } from '../orchestrator/ports.ts';
+import type { Command, CommandOutcome, Effect, Input } from '../orchestrator/types.ts';
 import { seededRandom, type Random } from '../seams/random.ts';
 import { Checkers } from './checkers.ts';
 import { simulatedClock, type SimulatedClock } from './simulated-clock.ts';
+import type { SimulatedFileSystem } from './simulated-file-system.ts';
+import { DiskJournal, MemoryJournal, type SimulatedJournal } from './simulated-journal.ts';
 import { SimulatedRuntime, type Script } from './simulated-runtime.ts';
-
-/** An input as the journal of a run keeps it, for replay. */
-export interface RecordedInput {
-  readonly input: Input;
-  readonly seq: number;
-}
-
-/** What one master of a run began with and was told: enough to live through it again. */
-export interface RecordedRun {
-  readonly keeps: ReadonlyMap<string, DaemonKeep>;
-  readonly operation: OperationRecord | null;
-  readonly inputs: RecordedInput[];
-}
-
-/** What survives a kill -9: the notes that were flushed. */
-class MemoryJournal implements JournalPort {
-  nextSeq = 1;
-  readonly keeps = new Map<string, DaemonKeep>();
-  operation: OperationRecord | null = null;
-  /** One per master; only when asked for. */
-  readonly runs: RecordedRun[] = [];
-  /** Notes that the present master may still write; then it is dead. */
-  notesLeft = Infinity;
-  onDeath: () => void = () => undefined;
-  #pending: JournalNote[] = [];
-  readonly #record: boolean;
-
-  constructor(record: boolean) {
-    this.#record = record;
-  }
-
-  begin(): void {
-    this.notesLeft = Infinity;
-    if (this.#record) this.runs.push({ keeps: new Map(this.keeps), operation: this.operation, inputs: [] });
-  }
-
-  appendInput(input: Input): void {
-    if (this.#record && this.notesLeft > 0) this.runs.at(-1)!.inputs.push({ input, seq: this.nextSeq });
-    this.nextSeq++;
-  }
-
-  appendNote(seq: number, _cause: number | null, note: JournalNote): void {
-    if (seq !== this.nextSeq) throw new Error(`cannot journal note ${seq}: the next number is ${this.nextSeq}`);
-    this.nextSeq++;
-    if (this.notesLeft <= 0) return;
-    this.#pending.push(note);
-    if (--this.notesLeft <= 0) this.onDeath();
-  }
-
-  flush(): void {
-    if (this.notesLeft > 0) this.#write(this.#pending.length);
-  }
-
-  sync(): void {
-    this.flush();
-  }
-
-  /** The master is gone: of what waited for its turn, only the first `kept` records had reached the disk. */
-  lose(kept: number): void {
-    this.#write(Math.min(kept, this.#pending.length));
-    this.#pending = [];
-  }
-
-  get pending(): number {
-    return this.#pending.length;
-  }
-
-  #write(count: number): void {
-    for (const note of this.#pending.splice(0, count)) {
-      if (note.type !== 'operation') this.keeps.set(note.daemon, note.keep);
-      else this.operation = note.operation.phase === 'done' ? null : note.operation;
-    }
-  }
-}
 
 /** Slots without promises: same order, same bound, so a run needs no microtasks. */
 const plainSlots = (concurrency: number): StartSlots => {
@@ -137,12 +57,18 @@ class WatchedCore extends Core {
   }
 }
 
+export const JOURNAL_FOLDER = '/data/journal';
+/** Small, so that a run of minutes meets checkpoints and new segments. */
+const DISK_LIMITS = { checkpointRecords: 500, segmentBytes: 64 * 1024 };
+
 export interface WorldOptions {
   readonly seed: number;
   readonly fleet: Fleet;
   readonly bug?: CoreBug;
-  /** Keep every input, for replay. */
+  /** Keep every record, for replay. */
   readonly record?: boolean;
+  /** Journal on this disk with the real journal, instead of in memory. */
+  readonly disk?: SimulatedFileSystem;
 }
 
 export class World {
@@ -153,7 +79,7 @@ export class World {
   readonly replies: CommandOutcome[] = [];
   readonly #options: WorldOptions;
   readonly #scripts = new Map<string, Script>();
-  readonly journal: MemoryJournal;
+  readonly journal: SimulatedJournal;
   core!: Core;
   loop!: MasterLoop;
   runtime!: SimulatedRuntime;
@@ -172,7 +98,10 @@ export class World {
     this.random = seededRandom(options.seed);
     this.#oneShots = new Set(options.fleet.daemons.flatMap((spec) => (spec.oneShot ? [spec.type] : [])));
     this.checkers = new Checkers(options.fleet);
-    this.journal = new MemoryJournal(options.record ?? false);
+    this.journal =
+      options.disk === undefined
+        ? new MemoryJournal(options.record ?? false)
+        : new DiskJournal({ disk: options.disk, folder: JOURNAL_FOLDER, clock: this.clock, limits: DISK_LIMITS });
     this.#begin();
   }
 
@@ -180,12 +109,11 @@ export class World {
   #begin(): void {
     this.masters++;
     const { fleet, bug } = this.#options;
-    const { operation } = this.journal;
-    this.journal.begin();
+    const { keeps, operation } = this.journal.begin(() => this.core);
     const left = {
       fleet,
       priority: new Map<string, number>(),
-      keeps: this.journal.keeps,
+      keeps,
       operation,
       ...(bug === undefined ? {} : { bug }),
     };
@@ -193,10 +121,7 @@ export class World {
     this.core = core;
     if (this.masters > 1 && fingerprint(core) !== fingerprint(new Core(left)))
       this.checkers.broken('I28', 'recovering twice from the same journal gives two states');
-    this.checkers.masterRestarted(
-      this.journal.keeps,
-      new Map(core.members.map((member) => [member.type, member.state])),
-    );
+    this.checkers.masterRestarted(keeps, new Map(core.members.map((member) => [member.type, member.state])));
     core.checkers = this.checkers;
     this.#stop$ = new Subject<void>();
     const wheel = new DueWheel();
@@ -259,10 +184,10 @@ export class World {
   }
 
   /**
-   * kill -9 of the master: in-process daemons die with it, what was not flushed is lost, another master starts.
-   * @param kept records of the unfinished turn that had reached the disk all the same
+   * kill -9 of the master: in-process daemons die with it, what was not flushed is lost (of the unfinished turn a prefix
+   * may have reached the disk), another master starts.
    */
-  kill(kept = 0): void {
+  kill(): void {
     const { core } = this;
     if (core.members.some((member) => member.permit)) this.checkers.note('master killed between permit and launch');
     if (core.members.some((member) => member.state === 'STARTING')) this.checkers.note('master killed while STARTING');
@@ -272,7 +197,7 @@ export class World {
     this.#stop$.next();
     this.loop.dispose();
     this.runtime.die();
-    this.journal.lose(kept);
+    this.journal.lose(this.random);
     this.#begin();
   }
 
@@ -285,8 +210,7 @@ export class World {
       this.checkers.died();
       this.runtime.die();
       this.loop.dispose();
-      const kept = this.random.integer(this.journal.pending + 1);
-      this.clock.soon(() => this.kill(kept));
+      this.clock.soon(() => this.kill());
     };
   }
 

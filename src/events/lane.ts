@@ -68,8 +68,6 @@ export interface Busy {
 
 export interface Lane {
   readonly record: SubscriptionRecord;
-  /** The attach whose deliveries are accepted. */
-  readonly epoch: number;
   /** Forgets what was handed out and not begun, and accepts deliveries of this attach only. */
   reset(epoch: number): void;
   /** Offsets that handlers hold, running or between two tries. */
@@ -80,9 +78,9 @@ export interface Lane {
   /** The oldest call that has not returned. */
   busy(): Busy | null;
   /** An event waits for its next try: the lane stands still, and its handler did return. */
-  readonly retryingNow: boolean;
-  readonly inFlight: number;
-  readonly runningNow: number;
+  retryingNow(): boolean;
+  inFlight(): number;
+  runningNow(): number;
   /** Begins no further call; resolves when none runs. */
   drain(): Promise<void>;
   /** Ends it: results of running calls are ignored. With `charge`, an event cut off counts as tried. */
@@ -277,20 +275,27 @@ export const createLane = (
     });
   };
 
+  /** The calls that run are not waited for any more. */
+  const cutOff = (charge: boolean): void => {
+    const ended = { error: new Error(`${record.subscriber} ended first`), ended: true };
+    for (const [key, { envelope, settle }] of running) {
+      counts.running -= 1;
+      settle?.(ended);
+      if (!charge || key < 0) continue;
+      const reason = `${record.subscriber} ended while it handled this event`;
+      record.attempts.set(envelope.offset, { count: envelope.attempt, reason });
+      outbox.fail({ subscription: record.id, offset: envelope.offset, attempts: envelope.attempt, reason });
+    }
+    for (const { settle } of asides) settle(ended);
+    asides = [];
+    running.clear();
+  };
+
   return {
     record,
-    get epoch() {
-      return epoch;
-    },
-    get retryingNow() {
-      return retrying.size > 0;
-    },
-    get inFlight() {
-      return open.length;
-    },
-    get runningNow() {
-      return running.size;
-    },
+    retryingNow: () => retrying.size > 0,
+    inFlight: () => open.length,
+    runningNow: () => running.size,
     reset(newEpoch) {
       epoch = newEpoch;
       queue = [];
@@ -321,20 +326,9 @@ export const createLane = (
       if (closed) return;
       closed = true;
       for (const { timer } of retrying.values()) timer.cancel();
-      const ended = { error: new Error(`${record.subscriber} ended first`), ended: true };
-      for (const [key, { envelope, settle }] of running) {
-        counts.running -= 1;
-        settle?.(ended);
-        if (!charge || key < 0) continue;
-        const reason = `${record.subscriber} ended while it handled this event`;
-        record.attempts.set(envelope.offset, { count: envelope.attempt, reason });
-        outbox.fail({ subscription: record.id, offset: envelope.offset, attempts: envelope.attempt, reason });
-      }
-      for (const { settle } of asides) settle(ended);
-      asides = [];
+      if (running.size + asides.length > 0) cutOff(charge);
       queue = [];
       canaries = [];
-      running.clear();
       retrying.clear();
       open = [];
       for (const resolve of drained.splice(0)) resolve();

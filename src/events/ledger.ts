@@ -56,7 +56,7 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
       lag: lagOf(record),
       handled: record.handled,
       deadLetters: record.dead,
-      inFlight: lane?.inFlight ?? 0,
+      inFlight: lane?.inFlight() ?? 0,
       cursor: record.cursor,
       generation,
       busySeconds: busy === null ? null : secondsSince(busy.since),
@@ -90,7 +90,7 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
       return { reason, since: Math.max(sentAt, busy.since) };
     }
     const reason = `no answer of the router for ${Math.round(secondsSince(sentAt))} s`;
-    return { reason, since: lane?.retryingNow === true ? clock.monotonicMs() : sentAt };
+    return { reason, since: lane?.retryingNow() === true ? clock.monotonicMs() : sentAt };
   };
 
   const watch = (entry: Entry, delayMs: number): void => {

@@ -89,6 +89,8 @@ export type ToRouter =
   | { readonly kind: 'canary'; readonly subscription: number; readonly nonce: number }
   | { readonly kind: 'declare'; readonly subscriptions: readonly DeclaredSubscription[]; readonly at: number }
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
+  /** Those of one turn, in order: a fleet that comes back registers thousands of lanes at once. */
+  | { readonly kind: 'several'; readonly messages: readonly ToRouter[] }
   | { readonly kind: 'stop' };
 
 export type Question =

@@ -109,7 +109,21 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
   const servingWaiters: (() => void)[] = [];
   let refusedBefore = 0;
 
-  const post = (message: ToRouter): void => thread?.worker.postMessage(message);
+  /** What may wait for the end of the turn; sent before anything else is, so the order stays. */
+  let waiting: ToRouter[] = [];
+  const postWaiting = (): void => {
+    if (waiting.length === 0) return;
+    const messages = waiting;
+    waiting = [];
+    thread?.worker.postMessage({ kind: 'several', messages } satisfies ToRouter);
+  };
+  const post = (message: ToRouter): void => {
+    postWaiting();
+    thread?.worker.postMessage(message);
+  };
+  const postSoon = (message: ToRouter): void => {
+    if (waiting.push(message) === 1) pump.defer(postWaiting);
+  };
   const serving = (): boolean => presence === 'serving';
   const whenServing = (): Promise<void> =>
     serving() ? Promise.resolve() : new Promise((resolve) => servingWaiters.push(resolve));
@@ -127,7 +141,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     presence: () => presence,
     stored: (index) => stored[index]!,
   });
-  const subscriptions = createSubscriptions({ clock, ledger, topicIndex, serving, post });
+  const subscriptions = createSubscriptions({ clock, ledger, topicIndex, serving, post: postSoon });
   const parts: HostParts = {
     catalogue,
     topicIndex,
@@ -302,6 +316,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
   const away = (ended: Thread): void => {
     if (thread !== ended) return;
     thread = null;
+    waiting = [];
     presence = 'away';
     sweeper?.cancel();
     sweeper = null;

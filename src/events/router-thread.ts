@@ -118,6 +118,9 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
 
   const accept = told((message: ToRouter): void => {
     switch (message.kind) {
+      case 'several':
+        message.messages.forEach(accept);
+        return;
       case 'batch':
         pending.push(message);
         for (const ack of message.acks) handledPending += ack.handled;

@@ -37,6 +37,8 @@ const eventsOf = ({ offsets, versions, ids, sources, at, bodies }: EventPage): L
 export const createSubscriptions = ({ ledger, topicIndex, serving, post }: SubscriptionTools) => {
   const records = new Map<number, SubscriptionRecord>();
   const byName = new Map<string, SubscriptionRecord>();
+  /** In the order in which they became known; a start of a daemon asks for its own, so asking must not cost the fleet. */
+  const bySubscriber = new Map<string, Set<SubscriptionRecord>>();
   const held = new Map<number, Held>();
   const nameOf = (subscriber: string, topic: string): string => `${subscriber} ${topic}`;
   let epochs = 0;
@@ -48,6 +50,9 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
     ledger.forget(record.id);
     records.delete(record.id);
     byName.delete(nameOf(record.subscriber, record.topic));
+    const own = bySubscriber.get(record.subscriber);
+    own?.delete(record);
+    if (own?.size === 0) bySubscriber.delete(record.subscriber);
   };
 
   const register = (record: SubscriptionRecord, { lane, generation }: Held): void => {
@@ -70,7 +75,7 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
     find: (subscriber: string, topic: string): SubscriptionRecord | undefined => byName.get(nameOf(subscriber, topic)),
     /** Every record of a subscriber that is declared at present. */
     of: (subscriber: string): SubscriptionRecord[] =>
-      [...records.values()].filter((record) => record.subscriber === subscriber && record.declared),
+      [...(bySubscriber.get(subscriber) ?? [])].filter((record) => record.declared),
     externalNames: (): string[] => [
       ...new Set([...records.values()].filter((record) => record.external).map((record) => record.subscriber)),
     ],
@@ -94,6 +99,9 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
         const record = recordOf(row, index);
         records.set(row.id, record);
         byName.set(nameOf(row.subscriber, row.topic), record);
+        const own = bySubscriber.get(row.subscriber);
+        if (own === undefined) bySubscriber.set(row.subscriber, new Set([record]));
+        else own.add(record);
         ledger.know(record);
       }
       for (const record of [...records.values()]) if (!seen.has(record.id)) drop(record);

@@ -7,8 +7,8 @@
  * order. Timers of the same instant fire in the order they were asked for. Wall time is an offset that may jump without
  * anything else moving.
  */
-import { Subscription, type SchedulerAction, type SchedulerLike } from 'rxjs';
-import type { Clock, Timer } from '../seams/clock.ts';
+import { clockScheduler } from '../seams/clock-scheduler.ts';
+import type { Clock } from '../seams/clock.ts';
 
 export interface SimulatedClock extends Clock {
   /** Moves `ms` forward, firing what falls due, one timer at a time, with promises settled in between. */
@@ -108,33 +108,6 @@ class TimerHeap {
   }
 }
 
-/** One piece of work of an RxJS scheduler; scheduling it again replaces what was asked before, as RxJS's own do. */
-class ClockAction<T> extends Subscription implements SchedulerAction<T> {
-  readonly #clock: Clock;
-  readonly #work: (this: SchedulerAction<T>, state?: T) => void;
-  #timer: Timer | null = null;
-
-  constructor(clock: Clock, work: (this: SchedulerAction<T>, state?: T) => void) {
-    super(() => this.#timer?.cancel());
-    this.#clock = clock;
-    this.#work = work;
-  }
-
-  schedule(state?: T, delay = 0): Subscription {
-    if (this.closed) return this;
-    this.#timer?.cancel();
-    this.#timer = this.#clock.after(delay, () => {
-      try {
-        this.#work.call(this, state);
-      } catch (thrown) {
-        this.unsubscribe();
-        throw thrown;
-      }
-    });
-    return this;
-  }
-}
-
 const afterMacrotask = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /**
@@ -206,11 +179,7 @@ export const simulatedClock = (options: { readonly wallMs?: number } = {}): Simu
         };
         signal?.addEventListener('abort', onAbort, { once: true });
       }),
-    scheduler: {
-      now: () => now,
-      schedule: <T>(work: (this: SchedulerAction<T>, state: T) => void, delay = 0, state?: T) =>
-        new ClockAction<T>(clock, work as (this: SchedulerAction<T>, state?: T) => void).schedule(state, delay),
-    } as SchedulerLike,
+    scheduler: clockScheduler({ after: (delayMs, run) => clock.after(delayMs, run), monotonicMs: () => now }),
     soon: (work) => void arm(now, work),
 
     async advance(ms) {

@@ -35,7 +35,7 @@ export interface Attribution {
 }
 
 export const createAttribution = (): Attribution => {
-  const storage = new AsyncLocalStorage<Holder>();
+  const storage = new AsyncLocalStorage<Holder | null>();
   const shared = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
   const word = new Int32Array(shared);
   word[0] = NOBODY;
@@ -59,7 +59,16 @@ export const createAttribution = (): Attribution => {
         word[0] = outer;
       }
     },
-    leave: (work) => storage.exit(work),
+    leave(work) {
+      const outer = word[0] ?? NOBODY;
+      word[0] = NOBODY;
+      try {
+        // Not `exit`: with one store in the process it switches the async hooks off and on around every call.
+        return storage.run(null, work);
+      } finally {
+        word[0] = outer;
+      }
+    },
     current: () => storage.getStore() ?? null,
     dispose() {
       hook.disable();

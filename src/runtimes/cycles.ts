@@ -23,85 +23,90 @@ export interface CycleFigures {
   readonly recent: number;
   readonly recentFailed: number;
   readonly lastError: string | null;
-  /** Monotonic milliseconds since when a cycle has been running; null when none is. */
-  readonly runningSince: number | null;
+}
+
+interface Turning {
+  readonly cycle: Cycle;
+  timer: Timer | null;
 }
 
 export class Cycles {
   readonly #clock: Clock;
-  readonly #call: (cycle: Cycle) => Promise<unknown>;
+  readonly #call: (cycle: Cycle) => PromiseLike<unknown> | void;
   readonly #onError: (error: unknown) => void;
-  readonly #timers = new Map<Cycle, Timer>();
-  readonly #running = new Map<Cycle, number>();
+  #turning: readonly Turning[] = [];
   readonly #outcomes: boolean[] = [];
   #finished = 0;
   #failed = 0;
   #lastError: string | null = null;
   #stopped = false;
 
-  constructor(clock: Clock, call: (cycle: Cycle) => Promise<unknown>, onError: (error: unknown) => void) {
+  constructor(clock: Clock, call: (cycle: Cycle) => PromiseLike<unknown> | void, onError: (error: unknown) => void) {
     this.#clock = clock;
     this.#call = call;
     this.#onError = onError;
   }
 
   start(cycles: readonly Cycle[], random: Random): void {
-    for (const cycle of cycles) {
-      const periodMs = periodOf(cycle);
+    this.#turning = cycles.map((cycle) => ({ cycle, timer: null }));
+    for (const turning of this.#turning) {
+      const periodMs = periodOf(turning.cycle);
       const spread = random.uniform() * Math.min(SPREAD_MS, periodMs);
-      this.#schedule(cycle, (cycle.atStart ?? true) ? spread : periodMs - spread);
+      this.#schedule(turning, (turning.cycle.atStart ?? true) ? spread : periodMs - spread);
     }
   }
 
   /** No further cycle begins; those that run go on. */
   stop(): void {
     this.#stopped = true;
-    for (const timer of this.#timers.values()) timer.cancel();
-    this.#timers.clear();
+    for (const { timer } of this.#turning) timer?.cancel();
   }
 
   get figures(): CycleFigures {
-    let runningSince: number | null = null;
-    for (const since of this.#running.values()) runningSince = Math.min(runningSince ?? since, since);
     return {
       finished: this.#finished,
       failed: this.#failed,
       recent: this.#outcomes.length,
       recentFailed: this.#outcomes.filter((ok) => !ok).length,
       lastError: this.#lastError,
-      runningSince,
     };
   }
 
-  #schedule(cycle: Cycle, delayMs: number): void {
-    this.#timers.set(
-      cycle,
-      this.#clock.after(delayMs, () => this.#run(cycle), { background: true }),
-    );
+  #schedule(turning: Turning, delayMs: number): void {
+    turning.timer = this.#clock.after(delayMs, () => this.#run(turning), { background: true });
   }
 
-  #run(cycle: Cycle): void {
+  #run(turning: Turning): void {
     if (this.#stopped) return;
+    const { cycle } = turning;
     const began = this.#clock.monotonicMs();
-    this.#running.set(cycle, began);
-    const settled = (error: unknown, ok: boolean): void => {
-      this.#running.delete(cycle);
-      this.#finished++;
-      this.#outcomes.push(ok);
-      if (this.#outcomes.length > WINDOW) this.#outcomes.shift();
-      if (!ok) {
-        this.#failed++;
-        this.#lastError = error instanceof Error ? error.message : String(error);
-        if (!this.#stopped) this.#onError(error);
-      }
-      if (this.#stopped) return;
-      const took = this.#clock.monotonicMs() - began;
-      this.#schedule(cycle, Math.max(PERIOD_MS_MIN, periodOf(cycle) - took));
-    };
-    this.#call(cycle).then(
-      () => settled(null, true),
-      (error: unknown) => settled(error, false),
-    );
+    let result: PromiseLike<unknown> | void;
+    try {
+      result = this.#call(cycle);
+    } catch (error) {
+      this.#settled(turning, began, error, false);
+      return;
+    }
+    if (result === undefined) this.#settled(turning, began, null, true);
+    else
+      result.then(
+        () => this.#settled(turning, began, null, true),
+        (error: unknown) => this.#settled(turning, began, error, false),
+      );
+  }
+
+  #settled(turning: Turning, began: number, error: unknown, ok: boolean): void {
+    this.#finished++;
+    this.#outcomes.push(ok);
+    if (this.#outcomes.length > WINDOW) this.#outcomes.shift();
+    if (!ok) {
+      this.#failed++;
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      if (!this.#stopped) this.#onError(error);
+    }
+    if (this.#stopped) return;
+    const took = this.#clock.monotonicMs() - began;
+    this.#schedule(turning, Math.max(PERIOD_MS_MIN, periodOf(turning.cycle) - took));
   }
 }
 

@@ -8,14 +8,7 @@
  * asked of the context is outstanding, and no progress shows: that is an unsettled promise, not a slow answer.
  */
 import { messageOf, OrchestratorError } from '../errors.ts';
-import type {
-  Breakage,
-  Cycle,
-  DaemonContext,
-  DaemonProcess,
-  DaemonSpawn,
-  ErasedInstance,
-} from '../daemons/definition.ts';
+import type { Breakage, Cycle, DaemonProcess, DaemonSpawn, ErasedInstance } from '../daemons/definition.ts';
 import type { FleetView, Logger } from '../daemons/definition.ts';
 import type { EventClient, RouterHost } from '../events/router-api.ts';
 import type { EventHandler } from '../events/types.ts';
@@ -27,14 +20,28 @@ import type { Network } from '../seams/network.ts';
 import type { Random } from '../seams/random.ts';
 import type { Attribution } from './attribution.ts';
 import { Cycles } from './cycles.ts';
-import { Scope, scopeClosed, scopedClock } from './scope.ts';
+import { END_PROCESS_GRACE_MS, startContext } from './context.ts';
+import { Call, isPromise, PROBE, Scope, scopeClosed } from './scope.ts';
 
 /** More than half of at least this many recent cycles failed: unhealthy. DESIGN §6. */
 const ERROR_RATE_CYCLES = 10;
 const ERROR_RATE_MAX = 0.5;
+/**
+ * A call that waits for an answer of the context is overdue after this many of its periods, and at least this long.
+ * Chosen: far above any exchange, and a training run of minutes says that it moves by a heartbeat.
+ */
+const OVERDUE_PERIODS = 3;
+const OVERDUE_MS_MIN = 600_000;
+/** How long closers that answer with a promise may keep the next start waiting. Chosen: a port or a thread takes a few ms. */
+const CLOSE_MS = 1_000;
 /** How long the processes of a killed start get between TERM and KILL. */
 const KILLED_GRACE_MS = 0;
-const END_PROCESS_GRACE_MS = 10_000;
+
+interface Failure {
+  readonly message: string;
+  readonly code: string;
+  readonly stack?: string;
+}
 
 /** What the runtime reports; the master loop turns it into inputs. */
 export interface InProcessEvents {
@@ -42,15 +49,10 @@ export interface InProcessEvents {
   startFailed(
     daemon: string,
     generation: number,
-    failure: { message: string; code: string; stack?: string },
+    failure: Failure,
     cause: 'start-failed' | 'import-failed' | 'config',
   ): void;
-  exited(
-    daemon: string,
-    generation: number,
-    failure: { message: string; code: string; stack?: string } | null,
-    forced: boolean,
-  ): void;
+  exited(daemon: string, generation: number, failure: Failure | null, forced: boolean): void;
   reattached(daemon: string, generation: number, ok: boolean, message: string): void;
 }
 
@@ -96,8 +98,12 @@ interface Start {
   client: EventClient | null;
   cycles: Cycles | null;
   phase: 'starting' | 'ready' | 'stopping' | 'gone';
-  /** Calls into the daemon that have not settled: since when, and what. */
-  readonly calls: Map<number, { readonly since: number; readonly what: string }>;
+  /** Calls into the daemon that have not settled, oldest first. */
+  readonly calls: Set<Call>;
+  /** Closers of what it owned that have not settled. */
+  closing: readonly Promise<unknown>[];
+  /** Told when no cycle is under way any more. */
+  onCyclesSettled: (() => void) | null;
   reported: boolean;
 }
 
@@ -120,7 +126,6 @@ export class InProcessRuntime {
     { readonly fault: InjectedFault; left: number; readonly taken: (() => void) | undefined }
   >();
   readonly #breakages = new Map<string, Breakage>();
-  #callId = 0;
 
   constructor(options: InProcessOptions) {
     this.#options = options;
@@ -137,27 +142,29 @@ export class InProcessRuntime {
   // ---------------------------------------------------------------------------------------------- start
 
   launch(daemon: string, generation: number): void {
+    const { clock, attribution } = this.#options;
     const { spec, index } = this.#known(daemon);
-    const scope = new Scope(index, daemon, generation, this.#options.clock);
     const start: Start = {
       spec,
-      scope,
+      scope: new Scope(index, daemon, generation, clock, attribution.current),
       log: this.#options.log(daemon),
       instance: null,
       client: null,
       cycles: null,
       phase: 'starting',
-      calls: new Map(),
+      calls: new Set(),
+      closing: [],
+      onCyclesSettled: null,
       reported: false,
     };
     this.#starts.set(daemon, start);
-    let result: Promise<void> | void;
+    let result: PromiseLike<void> | void;
     try {
       if (this.#takeFault(daemon, 'fail-start')) throw new Error('drill: this start was made to fail');
-      const instance = this.#enter(start, () => spec.definition.create(this.#context(start) as never));
+      const instance = this.#enter(start, () => spec.definition.create(this.#contextOf(start) as never));
       start.instance = instance;
       start.client = this.#connect(start, instance);
-      result = instance.start === undefined ? undefined : this.#enter(start, () => instance.start?.());
+      result = instance.start === undefined ? undefined : this.#call(start, 'start', () => instance.start?.());
     } catch (error) {
       this.#startFailed(start, error);
       return;
@@ -166,30 +173,39 @@ export class InProcessRuntime {
       this.#started(start);
       return;
     }
-    this.#settles(start, 'start', result).then(
+    result.then(
       () => this.#started(start),
       (error: unknown) => this.#startFailed(start, error),
     );
   }
 
   #started(start: Start): void {
-    if (start.phase !== 'starting') return;
-    if (!start.spec.definition.manualReady) this.#ready(start);
+    if (start.phase === 'starting' && !start.spec.definition.manualReady) this.#ready(start);
   }
 
   #ready(start: Start): void {
     if (start.phase !== 'starting') return;
     start.phase = 'ready';
-    const { scope, spec } = start;
+    const { scope, spec, client } = start;
     this.#events.ready(scope.daemon, scope.generation);
     if (spec.oneShot) {
-      this.#end(start);
+      this.#over(start, false, END_PROCESS_GRACE_MS / 2, null);
       return;
     }
-    if (start.client !== null)
-      start.client.attach().then(undefined, (error: unknown) => {
-        if (start.phase === 'ready') start.log.warn(`cannot attach its subscriptions: ${messageOf(error)}`);
-      });
+    // As nobody: what the router and the cycles keep of this start must not carry its name into their own timers.
+    this.#options.attribution.leave(() => {
+      if (client !== null) this.#attach(start, client);
+      this.#startCycles(start);
+    });
+  }
+
+  #attach(start: Start, client: EventClient): void {
+    client.attach().then(undefined, (error: unknown) => {
+      if (start.phase === 'ready') start.log.warn(`cannot attach its subscriptions: ${messageOf(error)}`);
+    });
+  }
+
+  #startCycles(start: Start): void {
     const every = start.instance?.every;
     if (every === undefined) return;
     start.cycles = new Cycles(
@@ -199,34 +215,22 @@ export class InProcessRuntime {
         if (!isScopeClosed(error)) start.log.warn(`cycle failed: ${messageOf(error)}`);
       },
     );
-    const cycles = start.cycles;
-    this.#options.attribution.leave(() =>
-      cycles.start(Array.isArray(every) ? (every as readonly Cycle[]) : [every as Cycle], this.#options.random),
-    );
+    start.cycles.start(Array.isArray(every) ? (every as readonly Cycle[]) : [every as Cycle], this.#options.random);
   }
 
-  #runCycle(start: Start, cycle: Cycle): Promise<unknown> {
-    if (start.phase !== 'ready') return Promise.resolve();
-    if (this.#takeFault(start.scope.daemon, 'hang-cycle'))
-      return this.#settles(start, 'cycle', new Promise<void>(() => undefined));
-    try {
-      const result = this.#enter(start, () => cycle.run());
-      start.scope.progressAt = this.#options.clock.monotonicMs();
-      return result === undefined ? Promise.resolve() : this.#settles(start, 'cycle', result);
-    } catch (error) {
-      return Promise.reject(error as Error);
-    }
+  #runCycle(start: Start, cycle: Cycle): PromiseLike<void> | void {
+    if (start.phase !== 'ready') return undefined;
+    const overdueMs = Math.max(OVERDUE_MS_MIN, OVERDUE_PERIODS * cycle.periodSeconds * 1_000);
+    if (this.#takeFault(start.scope.daemon, 'hang-cycle')) return this.#call(start, 'cycle', hang, overdueMs);
+    return this.#call(start, 'cycle', () => cycle.run(), overdueMs);
   }
 
   #startFailed(start: Start, error: unknown): void {
     if (start.phase === 'gone' || start.phase === 'stopping') return;
     const { daemon, generation } = start.scope;
-    void this.#endProcesses(start, false, KILLED_GRACE_MS).then(() => {
-      if (start.reported) return;
-      start.reported = true;
-      this.#end(start);
-      this.#events.startFailed(daemon, generation, failureOf(error), causeOf(error));
-    });
+    this.#over(start, false, KILLED_GRACE_MS, () =>
+      this.#events.startFailed(daemon, generation, failureOf(error), causeOf(error)),
+    );
   }
 
   /** Registers its handlers; deliveries begin when it is attached, after ready. */
@@ -256,66 +260,88 @@ export class InProcessRuntime {
 
   #runHandler(start: Start, topic: string, call: () => Promise<void> | void): Promise<void> | void {
     if (start.phase === 'gone') throw scopeClosed(start.scope.daemon, start.scope.generation);
-    if (this.#takeFault(start.scope.daemon, 'hang-handler'))
-      return this.#settles(start, `handler of ${topic}`, new Promise<void>(() => undefined));
-    const result = this.#enter(start, call);
-    start.scope.progressAt = this.#options.clock.monotonicMs();
-    return result === undefined ? undefined : this.#settles(start, `handler of ${topic}`, result);
+    const run = this.#takeFault(start.scope.daemon, 'hang-handler') ? hang : call;
+    return this.#call(start, `handler of ${topic}`, run) as Promise<void> | void;
   }
 
   // ---------------------------------------------------------------------------------------------- stop
 
   stop(daemon: string, generation: number, full: boolean): void {
     const start = this.#find(daemon, generation);
-    if (start === null || start.phase === 'stopping') return;
+    if (start === null || start.phase === 'stopping' || start.phase === 'gone') return;
     start.phase = 'stopping';
     start.cycles?.stop();
     start.scope.abort();
-    const finish = async (): Promise<void> => {
-      try {
-        await start.client?.drain();
-        await this.#cyclesSettled(start);
-        const result =
-          start.instance?.stop === undefined ? undefined : this.#enter(start, () => start.instance?.stop?.());
-        if (result !== undefined) await this.#settles(start, 'stop', result);
-      } catch (error) {
-        if (!isScopeClosed(error)) start.log.warn(`stop failed: ${messageOf(error)}`);
-      }
-      await this.#endProcesses(start, full, END_PROCESS_GRACE_MS / 2);
-      this.#exit(start, null, false);
-    };
-    void finish();
+    const { instance, client } = start;
+    // What holds nothing and has nothing under way is gone in this very turn.
+    const idle = start.calls.size === 0 && instance?.stop === undefined && (client?.handlersRunning ?? 0) === 0;
+    if (idle) this.#over(start, full, END_PROCESS_GRACE_MS / 2, () => this.#exited(start, null, false));
+    else void this.#stopInOrder(start, full);
+  }
+
+  async #stopInOrder(start: Start, full: boolean): Promise<void> {
+    try {
+      await start.client?.drain();
+      await this.#cyclesSettled(start);
+      if (start.instance?.stop !== undefined && !start.scope.closed)
+        await this.#call(start, 'stop', () => start.instance?.stop?.());
+    } catch (error) {
+      if (!isScopeClosed(error)) start.log.warn(`stop failed: ${messageOf(error)}`);
+    }
+    this.#over(start, full, END_PROCESS_GRACE_MS / 2, () => this.#exited(start, null, false));
+  }
+
+  #cyclesSettled(start: Start): Promise<void> | void {
+    if (!hasCycle(start.calls)) return undefined;
+    return new Promise<void>((resolve) => (start.onCyclesSettled = resolve));
   }
 
   /** Revokes at once; reported when its processes are proven gone. */
   kill(daemon: string, generation: number, full: boolean): void {
     const start = this.#find(daemon, generation);
     if (start === null) return;
-    this.#crash(start, null, full);
+    this.#over(start, full, KILLED_GRACE_MS, () => this.#exited(start, null, true));
   }
 
-  #crash(start: Start, failure: { message: string; code: string; stack?: string } | null, full: boolean): void {
-    start.phase = 'stopping';
-    this.#end(start);
-    const hasProcesses = (this.#options.processes?.live(start.scope.daemon).length ?? 0) > 0;
-    if (!hasProcesses) {
-      this.#exit(start, failure, failure === null);
-      return;
-    }
-    void this.#endProcesses(start, full, KILLED_GRACE_MS).then(() => this.#exit(start, failure, failure === null));
-  }
-
-  #exit(start: Start, failure: { message: string; code: string; stack?: string } | null, forced: boolean): void {
-    this.#end(start);
-    if (start.reported) return;
-    start.reported = true;
+  #exited(start: Start, failure: Failure | null, forced: boolean): void {
     this.#events.exited(start.scope.daemon, start.scope.generation, failure, forced);
   }
 
-  async #endProcesses(start: Start, survivors: boolean, graceMs: number): Promise<void> {
+  /**
+   * The end of a start, whatever ended it: revoked now, reported (once) on proof that nothing of it is left. A start that
+   * holds nothing but what a revocation closes is proven gone at once.
+   */
+  #over(start: Start, survivors: boolean, graceMs: number, report: (() => void) | null): void {
+    this.#end(start);
     const { processes } = this.#options;
-    if (processes === null || processes.live(start.scope.daemon).length === 0) return;
-    await processes.endAllOf(start.scope.daemon, { survivors, graceMs });
+    const hasProcesses = processes !== null && processes.live(start.scope.daemon).length > 0;
+    if (!hasProcesses && start.closing.length === 0) {
+      this.#report(start, report);
+      return;
+    }
+    const gone = hasProcesses ? processes.endAllOf(start.scope.daemon, { survivors, graceMs }) : Promise.resolve();
+    void Promise.all([gone, this.#closed(start)]).then(() => this.#report(start, report));
+  }
+
+  /** Its closers get so long to let go of ports and threads; a closer that never settles delays nobody longer. */
+  async #closed(start: Start): Promise<void> {
+    if (start.closing.length === 0) return;
+    const patience = new AbortController();
+    const settled = Promise.allSettled(start.closing).then(() => true);
+    const tooLong = this.#options.clock.sleep(CLOSE_MS, patience.signal).then(
+      () => false,
+      () => true,
+    );
+    if (!(await Promise.race([settled, tooLong])))
+      start.log.error(`cannot wait longer for what it owned to close: not closed after ${CLOSE_MS / 1_000} s`);
+    patience.abort();
+  }
+
+  #report(start: Start, report: (() => void) | null): void {
+    if (start.reported) return;
+    start.reported = true;
+    if (this.#starts.get(start.scope.daemon) === start) this.#starts.delete(start.scope.daemon);
+    report?.();
   }
 
   /** The scope closes, and what has not settled is counted as leaked until it does. */
@@ -324,24 +350,11 @@ export class InProcessRuntime {
     start.phase = 'gone';
     start.cycles?.stop();
     start.client?.detach();
-    const faults = start.scope.close();
+    const { faults, closing } = start.scope.close();
+    start.closing = closing;
     for (const fault of faults) start.log.error(`cannot close ${fault}`);
     const { daemon } = start.scope;
     if (start.calls.size > 0) this.#leaked.set(daemon, (this.#leaked.get(daemon) ?? 0) + start.calls.size);
-    if (this.#starts.get(daemon) === start) this.#starts.delete(daemon);
-  }
-
-  async #cyclesSettled(start: Start): Promise<void> {
-    const waits = [...start.calls.values()].filter((call) => call.what === 'cycle');
-    if (waits.length === 0) return;
-    await new Promise<void>((resolve) => {
-      const look = (): void => {
-        const running = [...start.calls.values()].some((call) => call.what === 'cycle');
-        if (!running || start.phase === 'gone') resolve();
-        else this.#options.clock.after(5, look);
-      };
-      look();
-    });
   }
 
   // ---------------------------------------------------------------------------------------------- errors nobody caught
@@ -359,7 +372,8 @@ export class InProcessRuntime {
   #failed(start: Start, error: unknown): void {
     if (start.phase === 'gone' || start.reported) return;
     start.log.error(`crashed: ${messageOf(error)}`);
-    this.#crash(start, failureOf(error), false);
+    const failure = failureOf(error);
+    this.#over(start, false, KILLED_GRACE_MS, () => this.#exited(start, failure, false));
   }
 
   // ---------------------------------------------------------------------------------------------- re-attach, health, proof
@@ -384,7 +398,7 @@ export class InProcessRuntime {
     const start = this.#starts.get(daemon);
     if (start === undefined || start.phase !== 'ready') return { health: unknown('not running'), missed: false };
     const now = this.#options.clock.monotonicMs();
-    const hung = this.#hungCall(start, now, timeoutMs);
+    const hung = hungCall(start, now, timeoutMs);
     if (hung !== null) return { health: unhealthy(hung, { lastProgressAt: start.scope.progressAt }), missed: true };
     const figures = start.cycles?.figures ?? null;
     const details = {
@@ -397,7 +411,10 @@ export class InProcessRuntime {
       own =
         start.instance?.health === undefined
           ? healthy()
-          : this.#enter(start, () => start.instance?.health?.() ?? healthy());
+          : this.#options.attribution.enter(
+              new Call(start.scope, PROBE, now, Infinity),
+              () => start.instance?.health?.() ?? healthy(),
+            );
     } catch (error) {
       own = unhealthy(`its health check threw: ${messageOf(error)}`);
     }
@@ -414,19 +431,19 @@ export class InProcessRuntime {
     return { health: said.status === 'unhealthy' ? said : unhealthy(rate, said.details), missed: false };
   }
 
-  #hungCall(start: Start, now: number, timeoutMs: number): string | null {
-    if (start.scope.outstanding > 0 || now - start.scope.progressAt <= timeoutMs) return null;
-    for (const call of start.calls.values()) {
-      const ms = now - call.since;
-      if (ms > timeoutMs) return `${call.what} has not moved for ${(ms / 1000).toFixed(1)} s and waits for nothing`;
-    }
-    return null;
-  }
-
-  /** Names what is alive of any daemon. */
+  /**
+   * Names what is alive of any daemon, for the proof of a full stop. Processes that survived their daemon's last start, and
+   * whose daemon has none now, nobody else would end: they are ended here.
+   */
   findLeft(): string[] {
+    const { processes } = this.#options;
     const left = [...this.#starts.values()].map((start) => `${start.scope.daemon} (start ${start.scope.generation})`);
-    return [...left, ...(this.#options.processes?.left() ?? [])];
+    if (processes === null) return left;
+    for (const daemon of this.#specs.keys()) {
+      if (this.#starts.has(daemon) || processes.live(daemon).length === 0) continue;
+      void processes.endAllOf(daemon, { survivors: true, graceMs: END_PROCESS_GRACE_MS / 2 });
+    }
+    return [...left, ...processes.left()];
   }
 
   leakedOf(daemon: string): number {
@@ -503,81 +520,18 @@ export class InProcessRuntime {
 
   // ---------------------------------------------------------------------------------------------- the context
 
-  #context(start: Start): DaemonContext<unknown> & Readonly<Record<string, unknown>> {
-    const { options, scope, spec } = { options: this.#options, scope: start.scope, spec: start.spec };
-    const enter = <Result>(work: () => Result): Result => this.#enter(start, work);
-    const fail = (error: unknown): void => this.#failed(start, error);
-    const lazy: Record<string, () => unknown> = {
-      clock: () => scopedClock(scope, options.clock, enter, fail),
-      log: () => start.log,
-      dataDir: () => options.dataDirOf(spec.type),
-      files: () => scope.guardService(options.files),
-      network: () => scope.guardService(options.network),
-      fleet: () => scope.guardService(options.fleetView),
-      publish: () =>
-        scope.guard((name: string, body: unknown, publish?: { id?: string }) => {
-          if (start.client === null)
-            throw new OrchestratorError('INVARIANT', {
-              message: `cannot publish ${name} as ${spec.type}: it declares no events`,
-              remedy: `add ${name} to "publishes" of its definition`,
-            });
-          return start.client.publish(name, body, publish);
-        }),
-      spawn: () =>
-        scope.guard((request: DaemonSpawn) => this.#processes(spec.type).spawn(spec.type, scope.generation, request)),
-      spawned: () => scope.guard(() => this.#processes(spec.type).live(spec.type)),
-      endProcess: () =>
-        scope.guard((process: DaemonProcess, graceMs?: number) =>
-          this.#processes(spec.type).end(process, graceMs ?? END_PROCESS_GRACE_MS),
-        ),
-    };
-    const services = options.services(scope);
-    const made = new Map<PropertyKey, unknown>();
-    const fixed = {
-      type: spec.type,
-      generation: scope.generation,
-      config: spec.config,
-      random: options.random,
-      get signal() {
-        return scope.signal;
-      },
-      own: <Closable extends { close(): unknown }>(closable: Closable, name: string): Closable => {
-        scope.own(name, () => closable.close());
-        return closable;
-      },
-      ready: () => {
-        scope.assertOpen();
-        this.#ready(start);
-      },
-      heartbeat: () => {
-        scope.assertOpen();
-        scope.heartbeatAt = scope.progressAt;
-      },
-      fail: (error: unknown) => {
-        if (!scope.closed) this.#failed(start, error);
-      },
-    };
-    return new Proxy(fixed, {
-      get: (target, key) => {
-        if (key in target) return Reflect.get(target, key) as unknown;
-        const known = made.get(key);
-        if (known !== undefined) return known;
-        const name = String(key);
-        const value = name in lazy ? lazy[name]?.() : services[name];
-        if (value !== undefined) made.set(key, value);
-        return value;
-      },
-      has: (target, key) => key in target || String(key) in lazy || String(key) in services,
-    }) as unknown as DaemonContext<unknown> & Readonly<Record<string, unknown>>;
-  }
-
-  #processes(daemon: string): ChildProcesses {
-    if (this.#options.processes === null)
-      throw new OrchestratorError('INVARIANT', {
-        message: `cannot spawn for ${daemon}: this runtime has no child processes`,
-        remedy: 'hand the runtime a ChildProcesses',
-      });
-    return this.#options.processes;
+  #contextOf(start: Start): object {
+    const { options, scope } = { options: this.#options, scope: start.scope };
+    return startContext({
+      options,
+      scope,
+      spec: start.spec,
+      log: start.log,
+      enter: (work) => this.#enter(start, work),
+      client: () => start.client,
+      ready: () => this.#ready(start),
+      fail: (error) => this.#failed(start, error),
+    });
   }
 
   // ---------------------------------------------------------------------------------------------- helpers
@@ -586,24 +540,36 @@ export class InProcessRuntime {
     return this.#options.attribution.enter(start.scope, work);
   }
 
-  /** Follows a promise of the daemon: it is a call under way until it settles, and leaked if its start ended first. */
-  #settles<Value>(start: Start, what: string, promise: PromiseLike<Value>): Promise<Value> {
-    const id = this.#callId++;
-    start.calls.set(id, { since: this.#options.clock.monotonicMs(), what });
+  /** Calls into the daemon. A promise it returns is a call under way until it settles, and leaked if its start ends first. */
+  #call<Value>(
+    start: Start,
+    what: string,
+    work: () => PromiseLike<Value> | Value,
+    overdueMs = OVERDUE_MS_MIN,
+  ): PromiseLike<Value> | Value {
+    const { scope } = start;
+    const { clock, attribution } = this.#options;
+    const now = clock.monotonicMs();
+    const call = new Call(scope, what, now, overdueMs);
+    scope.progressAt = now; // it was called, so it moves
+    const result = attribution.enter(call, work);
+    if (!isPromise(result)) return result;
+    start.calls.add(call);
     const settled = (): void => {
-      start.calls.delete(id);
-      if (start.phase !== 'gone') {
-        start.scope.progressAt = this.#options.clock.monotonicMs();
+      start.calls.delete(call);
+      if (start.phase === 'gone') {
+        const leaked = (this.#leaked.get(scope.daemon) ?? 0) - 1;
+        if (leaked > 0) this.#leaked.set(scope.daemon, leaked);
+        else this.#leaked.delete(scope.daemon);
         return;
       }
-      const leaked = (this.#leaked.get(start.scope.daemon) ?? 0) - 1;
-      if (leaked > 0) this.#leaked.set(start.scope.daemon, leaked);
-      else this.#leaked.delete(start.scope.daemon);
+      scope.progressAt = clock.monotonicMs();
+      if (start.onCyclesSettled !== null && !hasCycle(start.calls)) start.onCyclesSettled();
     };
-    return Promise.resolve(promise).then(
+    return Promise.resolve(result).then(
       (value) => {
         settled();
-        return value;
+        return value as Value;
       },
       (error: unknown) => {
         settled();
@@ -628,9 +594,36 @@ export class InProcessRuntime {
   }
 }
 
+/** A call that never comes back: what the drills make of a cycle or a handler. */
+const hang = (): Promise<void> => new Promise<void>(() => undefined);
+
+const hasCycle = (calls: ReadonlySet<Call>): boolean => {
+  for (const call of calls) if (call.what === 'cycle') return true;
+  return false;
+};
+
+/**
+ * The call that hangs, in words; null when everything moves. A call hangs when it waits for nothing it asked of the
+ * context and shows no progress. It is given the benefit of the doubt while an older call moves, because it may be queued
+ * behind that one; calls that began later prove nothing, or cycles would hide a handler that hangs for ever.
+ */
+const hungCall = ({ scope, calls }: Start, now: number, timeoutMs: number): string | null => {
+  let olderMoves = false;
+  for (const call of calls) {
+    const still = now - Math.max(call.progressAt, scope.heartbeatAt ?? -Infinity);
+    const seconds = (still / 1_000).toFixed(1);
+    if (call.outstanding > 0) {
+      if (still > call.overdueMs) return `${call.what} is overdue: no answer to what it waits for since ${seconds} s`;
+      olderMoves ||= call.what !== 'start';
+    } else if (still <= timeoutMs) olderMoves ||= call.what !== 'start';
+    else if (!olderMoves) return `${call.what} has not moved for ${seconds} s and waits for nothing`;
+  }
+  return null;
+};
+
 const isScopeClosed = (error: unknown): boolean => error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED';
 
-const failureOf = (error: unknown): { message: string; code: string; stack?: string } => {
+const failureOf = (error: unknown): Failure => {
   if (!(error instanceof Error)) return { message: String(error), code: 'THROWN' };
   const code = (error as { code?: unknown }).code;
   const named = typeof code === 'string' ? code : error.name;

@@ -190,7 +190,10 @@ export const startFakeLoop = async (dataDir: string, over: Partial<Canned> = {})
       code: 'done',
       message: `${verb} ${daemons.join(', ')}: done`,
     }),
-    plan: (query) => ({ verb: query.get('verb'), daemons: query.getAll('daemon') }),
+    plan: (query) => ({
+      ...{ verb: query.get('verb'), daemons: query.getAll('daemon') },
+      ...{ stop: [], start: [], reattach: [] },
+    }),
     events: (verb, args) => ({ verb, args }),
     drills: (verb, args) => ({ verb, args }),
     ...over,

@@ -391,7 +391,7 @@ daemons:
 
     it('plans of what runs are the running loop’s own', async () => {
       const ran = await master('plan restart AUTO_SYNC');
-      expect(ran).to.deep.include({ code: 0, out: 'verb: restart\ndaemons: AUTO_SYNC\n' });
+      expect(ran).to.deep.include({ code: 0, out: 'restart AUTO_SYNC: nothing would stop or start\n' });
     });
 
     it('drills are asked by name, and one that did not prove its recovery exits 1', async () => {

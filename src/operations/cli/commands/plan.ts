@@ -7,10 +7,11 @@ import { validateFleetFile } from '../../../fleet/diagnostics.ts';
 import type { Fleet } from '../../../fleet/types.ts';
 import { buildGraph } from '../../../graph/graph.ts';
 import { toJson, toText } from '../../../graph/render.ts';
+import type { VerbPlan } from '../../../orchestrator/supervisor.ts';
 import { connect, type PlanVerb } from '../../client/index.ts';
 import { word, type Call } from '../call.ts';
 import { EXIT } from '../exit-codes.ts';
-import { recordLines } from '../format/plain-record.ts';
+import { planLines } from '../format/plan-lines.ts';
 import { printable } from '../format/text.ts';
 import { usageFault } from '../parse.ts';
 import { fleetOptions, loadFleetFor, type FleetSettings } from './fleet.ts';
@@ -92,7 +93,7 @@ export const plan = async (call: Call): Promise<number> => {
   const answer = await client.plan(verb, daemons);
   client.close();
   if (output.json) output.printJson(answer);
-  else output.print(...recordLines(answer));
+  else output.print(...planLines(answer as VerbPlan, output.cells));
   return EXIT.done;
 };
 

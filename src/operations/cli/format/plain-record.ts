@@ -1,5 +1,5 @@
 /**
- * An answer without a layout of its own (a drill's report, a plan of the running loop) as readable lines: its `text` when
+ * An answer without a layout of its own (a drill's report) as readable lines: its `text` when
  * it brings one, else its fields, indented.
  */
 import { printable } from './text.ts';

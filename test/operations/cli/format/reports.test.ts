@@ -4,6 +4,7 @@ import { daemonRow } from '../../../../src/operations/cli/format/daemon-row.ts';
 import { operationText } from '../../../../src/operations/cli/format/operation.ts';
 import { painter } from '../../../../src/operations/cli/format/paint.ts';
 import { recordLines } from '../../../../src/operations/cli/format/plain-record.ts';
+import { planLines } from '../../../../src/operations/cli/format/plan-lines.ts';
 import { statusTable } from '../../../../src/operations/cli/format/status-table.ts';
 import { width } from '../../../../src/operations/cli/format/text.ts';
 import { WHY_LINES_MAX, whyScreen } from '../../../../src/operations/cli/format/why-screen.ts';
@@ -154,6 +155,53 @@ describe('An operation in progress', () => {
   it('is nothing to tell once it is done', () => {
     expect(operationText({ ...operation, phase: 'done' }, NOW)).to.equal(null);
     expect(operationText(null, NOW)).to.equal(null);
+  });
+});
+
+describe('A plan of the running loop', () => {
+  const step = (daemon: string, because: string, writtenAt: string | null = null) => ({ daemon, because, writtenAt });
+
+  it('names who goes, in order, who pulled whom in, and who stays', () => {
+    const down = [
+      step('SYNC', 'needs PIPELINE (hard, onLoss restart)', 'fleet.yaml:7:82'),
+      step('PIPELINE', 'restart asked for it'),
+    ];
+    const plan = {
+      verb: 'restart',
+      daemons: ['PIPELINE'],
+      stop: down,
+      start: [...down].reverse(),
+      reattach: ['WATCHER'],
+    };
+    expect(planLines(plan, Infinity)).to.deep.equal([
+      'restart PIPELINE: would touch 2 daemons',
+      '',
+      'stops, leaf first (2)',
+      '  SYNC      needs PIPELINE (hard, onLoss restart)  fleet.yaml:7:82',
+      '  PIPELINE  restart asked for it',
+      '',
+      'starts, root first (2)',
+      '  PIPELINE  restart asked for it',
+      '  SYNC      needs PIPELINE (hard, onLoss restart)  fleet.yaml:7:82',
+      '',
+      'stays up and proves its subscriptions again (1)',
+      '  WATCHER',
+    ]);
+    for (const line of planLines(plan, 40)) expect(line.length).to.be.at.most(40);
+  });
+
+  it('gives no reason a hundred times when it is the same, and says when there is nothing to do', () => {
+    const all = [step('B', 'stop-all'), step('A', 'stop-all')];
+    expect(planLines({ verb: 'stop-all', daemons: [], stop: all, start: [], reattach: [] }, Infinity)).to.deep.equal([
+      'stop-all of the whole fleet: would touch 2 daemons',
+      '',
+      'stops, leaf first (2)',
+      '  B',
+      '  A',
+    ]);
+    expect(planLines({ verb: 'stop', daemons: ['A'], stop: [], start: [], reattach: [] }, Infinity)).to.deep.equal([
+      'stop A: nothing would stop or start',
+    ]);
   });
 });
 

@@ -45,9 +45,9 @@ export const controlRequests =
           });
         return done(supervisor.plan(request.verb, request.daemons));
       case 'log-level': {
-        const before = logging.setLevel(request.level);
-        logging.master.info(`log level ${before} → ${request.level}, by an operator`);
-        return done({ level: request.level, before });
+        const previous = logging.setLevel(request.level);
+        logging.master.info(`log level ${previous} → ${request.level}, by an operator`);
+        return done({ level: request.level, previous });
       }
       case 'events':
         if (events === null) throw noEvents();

@@ -110,6 +110,18 @@ interface Operation {
   commandId: string | null;
 }
 
+/** A command as its answer names it. */
+const inWords = ({ verb, daemons }: Command): string =>
+  `${verb === 'start-profile' ? 'start' : verb} ${daemons.join(', ') || 'the whole profile'}`;
+
+/** How long an operation took, with its phases. */
+const timesOf = (took: OperationRecord['took']): string => {
+  const phases = Object.entries(took).map(([phase, ms]) => [phase, ms] as const);
+  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
+  const all = phases.reduce((sum, [, ms]) => sum + ms, 0);
+  return `in ${seconds(all)} (${phases.map(([phase, ms]) => `${phase} ${seconds(ms)}`).join(', ')})`;
+};
+
 const DONE = (id: string, message: string, details?: CommandOutcome['details']): CommandOutcome =>
   details === undefined ? { id, ok: true, code: 'done', message } : { id, ok: true, code: 'done', message, details };
 
@@ -574,7 +586,7 @@ export class Core {
         id: command.id,
         ok: true,
         code: wait,
-        message: [`${command.verb} ${command.daemons.join(', ')}: ${wait}`, ...notes].join('; '),
+        message: [`${inWords(command)}: ${wait}`, ...notes].join('; '),
         details: { notes },
       });
       return;
@@ -595,7 +607,7 @@ export class Core {
     this.#waiters.delete(waiter);
     this.#cancelTimer(`wait:${waiter.command.id}`);
     const { command, notes, failed } = waiter;
-    const what = `${command.verb} ${command.daemons.join(', ') || 'profile'}`;
+    const what = inWords(command);
     this.#reply(
       failed.length === 0
         ? DONE(command.id, [`${what}: done`, ...notes].join('; '), { notes })
@@ -1433,7 +1445,7 @@ export class Core {
       ok: good,
       code: good ? 'done' : verdict === 'superseded' ? 'superseded' : 'failed',
       message: good
-        ? `${operation.verb}: ${verdict}`
+        ? `${operation.verb}: ${verdict} ${timesOf(operation.took)}`
         : `cannot call the ${operation.verb} complete: ${verdict}${notReady.length > 0 ? `, not ready: ${notReady.join(', ')}` : ''}`,
       ...(good ? {} : { remedy: `"master_loop why ${notReady[0] ?? 'DAEMON'}" shows the cause` }),
       details: { operation: record },

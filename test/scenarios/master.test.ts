@@ -110,6 +110,9 @@ describe('A master on its data directory', function () {
     const before = master.children();
     const recover = await master.run('recover', '--drain-seconds', '0.5');
     expect(recover, recover.err).to.include({ code: 0 });
+    expect(recover.out).to.match(
+      /^recover: recovered in [\d.]+ s \(stopping .* s, proving .* s, draining 0\.5 s, starting .* s\)\n$/,
+    );
     await master.untilState('MORTAL', 'RUNNING');
     await master.untilState('BROKEN', 'RUNNING');
     const after = master.children();
@@ -148,6 +151,14 @@ describe('A master on its data directory', function () {
     });
   }
 
+  it('told another log level: says which it was, and logs by the new one', async () => {
+    expect((await master.run('log-level', 'DEBUG')).out).to.equal('log level DEBUG (was INFO)\n');
+    expect((await master.run('log-level', 'INFO')).out).to.equal('log level INFO (was DEBUG)\n');
+    expect(master.log())
+      .to.match(/ DEBUG /)
+      .and.to.include('log level INFO → DEBUG, by an operator');
+  });
+
   it('keeps an operator’s stop over its own restart, until the profile is started', async () => {
     expect((await master.run('stop', 'SURVIVOR')).code).to.equal(0);
     expect((await master.daemon('MORTAL')).state, 'stops leaf first and waits').to.equal('WAITING');
@@ -159,7 +170,9 @@ describe('A master on its data directory', function () {
 
     writeFileSync(master.path('mended'), '');
     const all = await master.launch('--all');
-    expect(all.out + all.err).to.include('SURVIVOR');
+    expect(all.out + all.err)
+      .to.include('SURVIVOR')
+      .and.to.include('start the whole profile: done');
     await master.untilState('MORTAL', 'RUNNING');
   });
 });

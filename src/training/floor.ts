@@ -868,8 +868,8 @@ export const gamesBehind = (status: NodeStatus, cursors: readonly GameCursor[]):
 export interface Cluster {
   put(rows: readonly ClusterRow[]): Promise<void>;
   list(): Promise<ClusterRow[]>;
-  /** Drops rows of nodes that are retired. Returns how many. */
-  prune(): Promise<number>;
+  /** Drops rows of retired nodes that were taken before this wall clock. Returns how many. */
+  prune(bound: { readonly beforeMs: number }): Promise<number>;
 }
 
 export interface ClusterRow {

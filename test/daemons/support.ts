@@ -1,4 +1,5 @@
 /** Nodes for tests of the daemons around them: real programs, and hands that speak as a node does. */
+import fastify from 'fastify';
 import type { EventEnvelope } from '../../src/events/types.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';
 import { realNetwork } from '../../src/seams/real-network.ts';
@@ -8,6 +9,7 @@ import {
   PROTOCOL_VERSION,
   reportAnswer,
   type ClaimAnswer,
+  type NodeStatus,
   type ReportAnswer,
   type WorkReport,
 } from '../../src/training/programs/protocol.ts';
@@ -109,3 +111,40 @@ export const reportAs = async (
 export const DONE = { games: 5, matches: 0, seconds: 1, modelId: null };
 
 export const bodiesOf = <Body>(events: readonly EventEnvelope<Body>[]): Body[] => events.map(({ body }) => body);
+
+/** A node whose figures the test sets, answering over real HTTP: for conditions that a real one cannot be brought into. */
+export interface PosedNode {
+  readonly row: NodeRow;
+  /** What /status says; changed in place by the test, and by /drain. */
+  readonly says: { -readonly [Key in keyof NodeStatus]: NodeStatus[Key] };
+  /** Reasons of /shutdown calls. */
+  readonly shutdowns: string[];
+  close(): Promise<void>;
+}
+
+export const posedNode = async (bench: DaemonBench): Promise<PosedNode> => {
+  const reserved = await bench.floor.nodes.reserve({ pool: 'local', provider: 'local', pricePerHour: 2 });
+  const { nodeId, runId } = reserved;
+  const says: PosedNode['says'] = {
+    ...{ version: PROTOCOL_VERSION, nodeId, runId, pid: process.pid, storeId: 's1' },
+    ...{ uptimeSeconds: 10, cpuSeconds: 5, residentBytes: 1_000_000, games: 0, gamesPerMinute: 0 },
+    ...{ lastSeq: {}, matchesLastSeq: 0, current: null, idleSeconds: 0, itemsDone: 0, draining: false },
+    ...{ models: [], pointers: {} },
+  };
+  const shutdowns: string[] = [];
+  const server = fastify({ forceCloseConnections: true });
+  server.get('/ping', () => ({ nodeId, runId }));
+  server.get('/status', () => says);
+  server.post<{ Body: { drain: boolean } }>('/drain', (request) => {
+    says.draining = request.body.drain;
+    return { draining: says.draining };
+  });
+  server.post<{ Body: { reason: string } }>('/shutdown', (request) => {
+    shutdowns.push(request.body.reason);
+    return { accepted: true };
+  });
+  const url = await server.listen({ host: '127.0.0.1', port: 0 });
+  const { node } = await bench.floor.nodes.seen({ ...reserved, url, pid: process.pid, storeId: 's1' });
+  await bench.floor.nodes.claimed(reserved);
+  return { row: node!, says, shutdowns, close: () => server.close() };
+};

@@ -260,8 +260,11 @@ export class NodeStore {
       .map(({ body }) => JSON.parse(body) as ClusterRow);
   }
 
-  pruneCluster(): number {
-    return this.store.run("DELETE FROM cluster WHERE node NOT IN (SELECT id FROM nodes WHERE state <> 'retired')");
+  pruneCluster(bound: { readonly beforeMs: number }): number {
+    return this.store.run(
+      "DELETE FROM cluster WHERE node NOT IN (SELECT id FROM nodes WHERE state <> 'retired') AND body ->> 'atMs' < ?",
+      bound.beforeMs,
+    );
   }
 
   // ---------------------------------------------------------------------------------------------------------- capacity

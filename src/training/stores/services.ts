@@ -438,7 +438,7 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
       cluster: {
         put: (rows) => nodes.putCluster(rows),
         list: () => nodes.cluster(),
-        prune: () => nodes.pruneCluster(),
+        prune: (bound) => nodes.pruneCluster(bound),
       },
       capacity: {
         meter: (run) => nodes.meter(run),

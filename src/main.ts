@@ -22,12 +22,17 @@ import { beatFigures } from './operations/beat.ts';
 import { fleetOptions } from './operations/cli/commands/fleet.ts';
 import { EXIT } from './operations/cli/exit-codes.ts';
 import type { MasterOptions } from './operations/cli/master.ts';
+import { startAlerts, type Alerts } from './operations/alerts/alerts.ts';
 import { controlSocketPath, logPath, resolveDataDir, runFolder } from './operations/control-paths.ts';
 import { controlRequests } from './operations/control-requests.ts';
+import { startDrills, type Drills } from './operations/drills/drills.ts';
+import type { Drill } from './operations/drills/types.ts';
 import { eventControl } from './operations/event-control.ts';
 import { createLogging, type Logging } from './operations/logging/logging.ts';
 import { registerLocalLoop, type LocalLoop } from './operations/manager.ts';
 import { logTransition, refreshWaits, tellOfTransition, watchGaps, watchVerdict } from './operations/onlookers.ts';
+import { goingOn } from './operations/schedule/busy.ts';
+import { startSchedule, type Schedule } from './operations/schedule/schedule.ts';
 import { entryOfTransition, startServer, type ServerHost } from './operations/server/host.ts';
 import { dealWithFormerProcesses } from './orchestrator/former-processes.ts';
 import { instanceOf, openProcessRecords } from './orchestrator/process-records.ts';
@@ -56,6 +61,8 @@ const VERSION = '0.1.0';
 /** Grows when the core decides differently from the same inputs; kept in every journal. */
 const CORE_VERSION = '1';
 const ROUTER = 'EVENT_ROUTER';
+/** A scheduled recovery is reported as late after this. Milliseconds. */
+const SCHEDULED_RECOVERY_MS = 10 * 60_000;
 
 /** A running loop, held by the process that runs it. */
 export interface Master extends LocalLoop {
@@ -246,13 +253,21 @@ const compose = async (
 
   // ---------------------------------------------------------------------------------------------- its server
   let unowned = 0;
+  let alerts: Alerts | null = null;
+  let drills: Drills | null = null;
+  let schedule: Schedule | null = null;
   const beat = beatFigures({
     clock,
     router,
     floor: floor?.floor ?? null,
     logging,
     journal,
-    gauges: () => ({ uncaught_errors_unowned: unowned }),
+    gauges: () => ({
+      uncaught_errors_unowned: unowned,
+      ...alerts?.gauges(),
+      ...drills?.gauges(),
+      ...schedule?.gauges(),
+    }),
   });
   closers.push(() => beat.close());
   const picture = {
@@ -281,7 +296,18 @@ const compose = async (
   lock.announce(started.port);
   const events = router === null ? null : eventControl(router, clock);
   if (events !== null) closers.push(() => events.close());
-  started.onRequest(controlRequests({ supervisor, events, logging }));
+  const rehearsals = startDrills({
+    supervisor,
+    router,
+    clock,
+    files,
+    dataDir,
+    health: async () => (await control.request({ method: 'GET', path: '/health', timeoutMs: 2_000 })).status,
+    log: logging.master,
+  });
+  drills = rehearsals;
+  closers.push(() => rehearsals.close());
+  started.onRequest(controlRequests({ supervisor, events, drills: rehearsals, logging }));
   started.onStall(({ durationMs, daemon }) => {
     const message = `the main loop was held for ${(durationMs / 1000).toFixed(1)} s by ${daemon ?? 'no daemon'}`;
     logging.master.error(message);
@@ -328,6 +354,35 @@ const compose = async (
       logging.master.critical(`uncaught ${kind} that belongs to no daemon: ${messageOf(error)}`, stack);
     }),
   );
+
+  alerts = startAlerts({
+    fleet,
+    supervisor,
+    router,
+    clock,
+    network,
+    log: logging.master,
+    drill: () => rehearsals.busy(),
+  });
+  closers.push(() => alerts?.close());
+  schedule = startSchedule({
+    schedule: fleet.schedule,
+    clock,
+    async recover({ resetFailed, writtenAt }) {
+      const reason = `schedule at ${writtenAt}`;
+      return supervisor.execute({
+        ...{ verb: 'recover', daemons: [], origin: 'schedule', reason, resetFailed },
+        waitMs: SCHEDULED_RECOVERY_MS,
+      });
+    },
+    async drill({ drill, target }) {
+      const result = await rehearsals.run({ drill: drill as Drill, target, origin: 'schedule' });
+      return { ok: result.passed === true, message: `drill ${result.id} ${result.status}` };
+    },
+    busy: () => rehearsals.busy() ?? goingOn(supervisor.core),
+    log: logging.master,
+  });
+  closers.push(() => schedule?.close());
 
   const { name, profile, tempo, daemons } = fleet;
   logging.master.info(

@@ -4,20 +4,17 @@
  */
 import { OrchestratorError } from '../errors.ts';
 import type { Supervisor } from '../orchestrator/supervisor.ts';
+import type { Drills } from './drills/drills.ts';
 import type { EventControl } from './event-control.ts';
 import type { Logging } from './logging/logging.ts';
 import type { RequestHandler } from './server/host.ts';
-import type { ControlReply, DrillVerb } from './server/protocol.ts';
-
-/** Rehearsals, as far as a request needs them. */
-export interface DrillControl {
-  handle(verb: DrillVerb, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown>;
-}
+import type { ControlReply } from './server/protocol.ts';
 
 export interface ControlParts {
   readonly supervisor: Pick<Supervisor, 'execute' | 'plan'>;
   /** Null: no daemon of this fleet has events. */
   readonly events: EventControl | null;
+  readonly drills: Pick<Drills, 'handle'>;
   readonly logging: Pick<Logging, 'setLevel' | 'master'>;
 }
 
@@ -30,7 +27,7 @@ const noEvents = (): OrchestratorError =>
 const done = (body: unknown): ControlReply => ({ ok: true, body });
 
 export const controlRequests =
-  ({ supervisor, events, logging }: ControlParts): RequestHandler =>
+  ({ supervisor, events, drills, logging }: ControlParts): RequestHandler =>
   async (request, signal) => {
     switch (request.kind) {
       case 'act': {
@@ -53,6 +50,6 @@ export const controlRequests =
         if (events === null) throw noEvents();
         return done(await events.handle(request.verb, request.arguments, signal));
       case 'drills':
-        throw noEvents();
+        return done(await drills.handle(request.verb, request.arguments, signal));
     }
   };

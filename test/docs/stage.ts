@@ -178,6 +178,8 @@ export class Stage {
   async close(): Promise<void> {
     this.#beside?.running.end();
     const stopped = new Running(['launch_daemons', '--stop-all'], this.folder, this.#env);
-    await stopped.within(BLOCK_MS, 'stopping the loop').finally(() => rmSync(this.folder, { recursive: true, force: true }));
+    await stopped
+      .within(BLOCK_MS, 'stopping the loop')
+      .finally(() => rmSync(this.folder, { recursive: true, force: true }));
   }
 }

@@ -208,11 +208,10 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
       return folder;
     },
     services(scope) {
-      const floor = floorHost.forDaemon(scope.daemon, scope.generation, () => scope.assertOpen());
-      const guarded = Object.entries(floor).map(([name, service]) => [name, scope.guardService(service as object)]);
       return {
-        ...(Object.fromEntries(guarded) as Record<string, unknown>),
+        ...scope.guardServices(floorHost.forDaemon(scope.daemon, scope.generation, () => scope.assertOpen())),
         router: scope.guardService(router),
+        endRouterThread: () => router.crash(),
         inboxFolder: join(dataDir, 'inbox'),
         ...options.services,
       };

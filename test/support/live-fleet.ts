@@ -169,7 +169,8 @@ export const liveFleet = async (options: LiveFleetOptions): Promise<LiveFleet> =
             files.makeFolder(own);
             return own;
           },
-          services: () => ({ router }),
+          services: (scope) =>
+            router === null ? {} : { router: scope.guardService(router), endRouterThread: () => router.crash() },
           events,
         }),
       processesOf: () => [],

@@ -10,9 +10,9 @@ import { z } from 'zod';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { ClusterRow, Floor, NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds, type EventBody } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 type ClusterStatus = EventBody<'CLUSTER_STATUS_CHANGED'>['status'];
 
@@ -119,7 +119,7 @@ export const clusterMonitor = daemonsWith<Floor>()({
       );
     };
 
-    const look = coalesced(async () => {
+    const look = oneAtATime(async () => {
       const present = await nodes.list({ states: ['live', 'draining', 'lost'] });
       const known = new Map((await cluster.list()).map((row) => [row.nodeId, row]));
       const answers = await Promise.all(

@@ -17,9 +17,9 @@ import {
   type ClaimAnswer,
   type ReportAnswer,
 } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { closesServer, openLoopbackServer, port, type LoopbackServer } from '../loopback-server.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 /** Facts published in one go. */
 const FACTS_AT_ONCE = 100;
@@ -116,7 +116,7 @@ export const jobScheduler = daemonsWith<Floor>()({
       }
     };
 
-    const tell = coalesced(async () => {
+    const tell = oneAtATime(async () => {
       for (;;) {
         const facts = await queue.untold({ limit: FACTS_AT_ONCE });
         const newest = facts.at(-1);

@@ -10,9 +10,9 @@ import { z } from 'zod';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Advice, Floor, NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 /** Share of a budget from which on people are told; upstream's figure. */
 const ALERT_SHARE = 0.8;
@@ -114,7 +114,7 @@ export const availabilityCapacityPlanner = daemonsWith<Floor>()({
       await publish('BUDGET_ALERT', { period, spent, budget }, { id: `budget-alert:${period}:${number}` });
     };
 
-    const plan = coalesced(async () => {
+    const plan = oneAtATime(async () => {
       const present = await nodes.list({ states: ['live', 'draining'] });
       const statuses = await meter(present);
       const spend = await capacity.spend();

@@ -15,8 +15,8 @@ import { identifier } from '../../training/programs/protocol.ts';
 import { execProvider } from '../../training/providers/exec.ts';
 import { localProvider } from '../../training/providers/local.ts';
 import type { NodeProvider, NodeSettings } from '../../training/providers/provider.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 const PRESENT: readonly NodeState[] = ['starting', 'live', 'draining'];
 const OVER: readonly NodeState[] = ['lost', 'failed', 'retired'];
@@ -228,7 +228,7 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
 
     // ------------------------------------------------------------------------------------------------------ all nodes
 
-    const watch = coalesced(async () => {
+    const watch = oneAtATime(async () => {
       const over = await mine(OVER);
       for (const runId of seenOff) if (!over.some((node) => node.runId === runId)) seenOff.delete(runId);
       const present = await mine(PRESENT);
@@ -247,7 +247,7 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
       return day >= config.budgetDay ? { period: 'day', spent: day, budget: config.budgetDay } : null;
     };
 
-    const provision = coalesced(async () => {
+    const provision = oneAtATime(async () => {
       await watch(); // who is gone is known as lost, and told, before its folder is used again
       const advice = await capacity.advice();
       wanted = Math.min(Math.max(advice.version === 0 ? 0 : advice.wanted, config.nodesMin), config.nodesMax);

@@ -11,9 +11,10 @@ import { z } from 'zod';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Allocation, Floor, NodeRow } from '../../training/floor.ts';
 import { configName, type NodeStatus, type WorkPayload } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
+import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 /** As the queue's custom has it. */
 const PRIORITY = 50;
@@ -52,19 +53,10 @@ export const idleResource = daemonsWith<Floor>()({
   quick: { periodSeconds: 2, idleSeconds: 2, dispatchSeconds: 20, batchGames: 40 },
 
   create({ config, clock, log, files, dataDir, publish, nodes, cluster, queue, allocation, quality }) {
-    /** Full queues downstream: kept on disk, since nobody will say it again after a restart. */
-    const backpressureFile = join(dataDir, 'backpressure.json');
-    const full = new Set<string>();
+    const pressure = new Backpressure(clock, { files, file: join(dataDir, 'backpressure.json') });
     let idle = 0;
     let given = 0;
     let lookedAt = clock.monotonicMs();
-
-    const setFull = (name: string, isFull: boolean): void => {
-      if (full.has(name) === isFull) return;
-      if (isFull) full.add(name);
-      else full.delete(name);
-      files.writeAtomically(backpressureFile, `${JSON.stringify([...full])}\n`);
-    };
 
     const fallback: Target = {
       config: config.defaultConfig,
@@ -128,7 +120,7 @@ export const idleResource = daemonsWith<Floor>()({
       );
     };
 
-    const look = coalesced(async () => {
+    const look = oneAtATime(async () => {
       const pictures = new Map((await cluster.list()).map((row) => [row.runId, row]));
       let found = 0;
       for (const node of await nodes.list({ states: ['live'] })) {
@@ -136,28 +128,23 @@ export const idleResource = daemonsWith<Floor>()({
         if (status === null || status.runId !== node.runId) continue;
         if (!isIdle(status, pictures.get(node.runId)?.cpu ?? 0)) continue;
         found++;
-        if (full.size === 0) await give(node, status);
+        if (!pressure.active) await give(node, status);
       }
       idle = found;
       lookedAt = clock.monotonicMs();
     });
 
     return {
-      start() {
-        if (!files.exists(backpressureFile)) return;
-        const kept = z.array(z.string()).safeParse(JSON.parse(files.readText(backpressureFile)));
-        for (const name of kept.data ?? []) full.add(name);
-      },
       on: {
         SELFPLAY_TARGET_UPDATED: look,
         SELFPLAY_RATE_CHANGED: look,
         QUALITY_DEGRADED: look,
-        BACKPRESSURE_ACTIVATED: ({ body }) => setFull(body.queue, true),
-        BACKPRESSURE_RELEASED: ({ body }) => setFull(body.queue, false),
+        BACKPRESSURE_ACTIVATED: pressure.activated,
+        BACKPRESSURE_RELEASED: pressure.released,
       },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const details = { idle, given, backpressure: [...full], lastProgressAt: lookedAt };
+        const details = { idle, given, backpressure: pressure.pressed, lastProgressAt: lookedAt };
         const staleSeconds = clock.since(lookedAt);
         return staleSeconds > 30 + 4 * config.periodSeconds
           ? degraded(`nodes were not looked at for ${staleSeconds.toFixed(0)} s`, {

@@ -11,9 +11,9 @@ import { messageOf } from '../../errors.ts';
 import { degraded, healthy } from '../../health/verdict.ts';
 import { gamesBehind, type Floor, type NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
+import { oneAtATime } from '../one-at-a-time.ts';
 
 export const idleShutdown = daemonsWith<Floor>()({
   type: 'IDLE_SHUTDOWN',
@@ -101,7 +101,7 @@ export const idleShutdown = daemonsWith<Floor>()({
       if (clock.since(since) >= config.drainSeconds) await retire(node, status);
     };
 
-    const look = coalesced(async () => {
+    const look = oneAtATime(async () => {
       waitingForSync = [];
       for (const { node, news } of await nodes.untold())
         if (news === 'over' && node.state === 'retired') await finish(node);

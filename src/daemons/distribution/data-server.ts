@@ -56,7 +56,7 @@ export const dataServer = daemonsWith<Floor>()({
   dependsOn: ['EVENT_ROUTER'],
   healthPeriodSeconds: 60,
   config: z.strictObject({
-    port: port(8802),
+    port: port(8766),
     /** How often it asks itself for its index. */
     periodSeconds: seconds(15),
     /** Bytes one client may take within `windowSeconds`. */

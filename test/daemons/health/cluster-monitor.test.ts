@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { bandOf, clusterMonitor } from '../../../src/daemons/health/cluster-monitor.ts';
 import { localProvider } from '../../../src/training/providers/local.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { bodiesOf, posedNode, selfplay, SETTINGS, worldOf, type PosedNode } from '../support.ts';
 
 const TYPE = 'CLUSTER_MONITOR';
@@ -134,5 +135,28 @@ describe('CLUSTER_MONITOR', function () {
       'down',
       'down',
     ]);
+  });
+
+  it('killed at any call of the floor, it tells each change of the cluster once', async () => {
+    let node: PosedNode | null = null;
+    const lives = () => bodiesOf(bench.events('CLUSTER_CAPACITY_CHANGED')).map(({ live }) => live as number);
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: clusterMonitor,
+      config: { periodSeconds: 0.05 },
+      async prepare() {
+        if (node === null) {
+          node = await pose();
+          return;
+        }
+        await node.close();
+        await bench.floor.nodes.end({ ...node.row, state: 'lost', reason: 'the test says so' });
+        node = null;
+      },
+      done: (round) => lives().length >= round,
+      check(round) {
+        expect(lives()).to.deep.equal(Array.from({ length: round }, (_, index) => (index + 1) % 2));
+      },
+    });
+    expect(kills).to.be.at.least(4);
   });
 });

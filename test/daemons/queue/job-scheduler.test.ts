@@ -2,8 +2,10 @@ import { expect } from 'chai';
 import { jobScheduler } from '../../../src/daemons/queue/job-scheduler.ts';
 import { realNetwork } from '../../../src/seams/real-network.ts';
 import type { NodeRow } from '../../../src/training/floor.ts';
+import type { ClaimAnswer } from '../../../src/training/programs/protocol.ts';
 import { localProvider } from '../../../src/training/providers/local.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { bodiesOf, claimAs, CONFIG, DONE, reportAs, selfplay, SETTINGS, spokenNode, worldOf } from '../support.ts';
 
 const TYPE = 'JOB_SCHEDULER';
@@ -189,5 +191,34 @@ describe('JOB_SCHEDULER', () => {
     expect(ids).to.have.length(items.length);
     const status = await bench.floor.nodes.status(row.nodeId);
     expect(status.games).to.be.at.least(120);
+  });
+
+  it('killed at any call of the floor, each item is done in one attempt and told once', async () => {
+    const { queue } = bench.floor;
+    let item: ClaimAnswer['item'] = null;
+    /** What a node does: it asks, plays, and says so, again and again until it is answered. */
+    const speak = async (itemId: string): Promise<void> => {
+      item = item?.itemId === itemId ? item : (await claimAs(bench, node)).item;
+      if (item === null) return;
+      await reportAs(bench, node, item, 'started');
+      await reportAs(bench, node, item, 'completed', { result: DONE });
+    };
+    const told = (topic: string): number => bench.events(topic).length;
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: jobScheduler,
+      config: { port: 0, periodSeconds: 0.1 },
+      prepare: async (round) => void (await queue.enqueue([selfplay(`round-${round}`)])),
+      async done(round) {
+        if ((await queue.get(`w${round}`))?.state !== 'completed') await speak(`w${round}`).catch(() => undefined);
+        return told('SELFPLAY_COMPLETE') >= round && (await queue.untold({ limit: 1 })).length === 0;
+      },
+      async check(round) {
+        expect(await queue.get(`w${round}`)).to.include({ state: 'completed', attempts: 1 });
+        for (const topic of ['WORK_CLAIMED', 'WORK_STARTED', 'WORK_COMPLETED', 'SELFPLAY_COMPLETE'])
+          expect(told(topic), topic).to.equal(round);
+        expect(told('WORK_FAILED') + told('WORK_TIMEOUT')).to.equal(0);
+      },
+    });
+    expect(kills).to.be.at.least(20);
   });
 });

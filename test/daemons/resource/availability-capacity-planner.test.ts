@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { availabilityCapacityPlanner, planned } from '../../../src/daemons/resource/availability-capacity-planner.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { bodiesOf, posedNode, selfplay, type PosedNode } from '../support.ts';
 
 const TYPE = 'AVAILABILITY_CAPACITY_PLANNER';
@@ -107,5 +108,23 @@ describe('AVAILABILITY_CAPACITY_PLANNER', () => {
       ['money is gone', { ...situation, advice: { ...advice, wanted: 4 }, drainSeconds: 9999, isSpent: true }, 2],
     ];
     for (const [when, given, wanted] of table) expect(planned(given, config).wanted, when).to.equal(wanted);
+  });
+
+  it('killed at any call of the floor, it books every hour once', async () => {
+    const node = await pose();
+    const spent = async (): Promise<number> => (await bench.floor.capacity.spend()).day;
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: availabilityCapacityPlanner,
+      config: { periodSeconds: 0.05 },
+      prepare: async (round) => {
+        node.says.uptimeSeconds = 3600 * round;
+      },
+      done: async (round) => (await spent()) >= 2 * round,
+      async check(round) {
+        expect(await spent()).to.be.closeTo(2 * round, 1e-9);
+      },
+    });
+    expect(kills).to.be.at.least(3);
+    expect((await bench.floor.capacity.advice()).wanted).to.equal(2);
   });
 });

@@ -4,6 +4,7 @@ import { availabilityProvisioner } from '../../../src/daemons/resource/availabil
 import { jobScheduler } from '../../../src/daemons/queue/job-scheduler.ts';
 import type { NodeRow, NodeState } from '../../../src/training/floor.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { selfplay } from '../support.ts';
 
 const TYPE = 'AVAILABILITY_PROVISIONER';
@@ -147,5 +148,24 @@ describe('AVAILABILITY_PROVISIONER', function () {
     await bench.until('its process is gone', () => !runs(node!.pid!));
     expect(pids()).to.deep.equal([]);
     expect(bench.events('NODE_TERMINATED')).to.deep.equal([]);
+  });
+
+  it('killed at calls of the floor, it brings the missing node up once, and tells once that the last one is gone', async () => {
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: availabilityProvisioner,
+      config: { periodSeconds: 0.2, watchSeconds: 0.2, nodesMin: 1, node: { idlePollMs: 1000, nice: 5 } },
+      stride: 6,
+      prepare: () => Promise.resolve(), // the stop of the last round took the node with it
+      async done(round) {
+        const [node] = await rows('live');
+        const gone = bench.events('NODE_TERMINATED').length >= round - 1;
+        return node !== undefined && node.runId === `local-1-r${round}` && pids()[0] === node.pid && gone;
+      },
+      async check(round) {
+        expect((await bench.floor.nodes.list()).map(({ runId }) => runId)).to.deep.equal([`local-1-r${round}`]);
+        expect(bench.events('NODE_TERMINATED')).to.have.length(round - 1);
+      },
+    });
+    expect(kills).to.be.at.least(3);
   });
 });

@@ -4,6 +4,7 @@ import { jobScheduler } from '../../../src/daemons/queue/job-scheduler.ts';
 import type { WorkItem } from '../../../src/training/floor.ts';
 import { localProvider } from '../../../src/training/providers/local.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { bodiesOf, CONFIG, posedNode, selfplay, SETTINGS, worldOf, type PosedNode } from '../support.ts';
 
 const TYPE = 'IDLE_RESOURCE';
@@ -136,5 +137,25 @@ describe('IDLE_RESOURCE', function () {
     await bench.floor.queue.cancel({ itemId: 'w1', reason: 'next' });
     node.says.itemsDone = 1;
     await bench.waitFor('IDLE_RESOURCE_DETECTED', (body) => body.config === 'hex8_2p');
+  });
+
+  it('killed at any call of the floor, it gives each idle node one batch and tells it once', async () => {
+    const node = await pose(5);
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: idleResource,
+      config: { periodSeconds: 0.05, defaultConfig: CONFIG },
+      async prepare(round) {
+        node.says.itemsDone = round;
+        for (const { itemId } of await bench.floor.queue.list({ states: ['pending'], limit: 10 }))
+          await bench.floor.queue.cancel({ itemId, reason: 'next round' });
+      },
+      done: (round) => bench.events('IDLE_RESOURCE_DETECTED').length >= round,
+      async check(round) {
+        expect(await items()).to.have.length(round);
+        expect(bench.events('WORK_QUEUED')).to.have.length(round);
+        expect(bench.events('IDLE_RESOURCE_DETECTED')).to.have.length(round);
+      },
+    });
+    expect(kills).to.be.at.least(10);
   });
 });

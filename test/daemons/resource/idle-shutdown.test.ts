@@ -4,6 +4,7 @@ import { availabilityProvisioner } from '../../../src/daemons/resource/availabil
 import { idleShutdown } from '../../../src/daemons/resource/idle-shutdown.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
 import { game, gamesPage } from '../../training/stores/support.ts';
+import { crashesOf, sweepKills } from '../learning.ts';
 import { posedNode, selfplay, type PosedNode } from '../support.ts';
 
 const TYPE = 'IDLE_SHUTDOWN';
@@ -154,5 +155,23 @@ describe('IDLE_SHUTDOWN', function () {
     );
     expect((await live()).map(({ nodeId }) => nodeId)).to.deep.equal(['local-2']);
     expect(bench.events('NODE_TERMINATED')).to.have.length(1);
+  });
+
+  it('killed at any call of the floor, it stops an idle node once, with one saving and one word', async () => {
+    const kills = await sweepKills(bench, crashesOf(bench), {
+      definition: idleShutdown,
+      config: { periodSeconds: 0.05, drainSeconds: 0.05, idleSeconds: 900, keep: 0 },
+      prepare: async () => void (await pose()),
+      done: async (round) =>
+        bench.events('NODE_TERMINATED').length >= round && (await bench.floor.nodes.untold()).length === 0,
+      async check(round) {
+        expect(bench.events('NODE_TERMINATED')).to.have.length(round);
+        expect((await bench.floor.capacity.spend()).saved).to.equal(2 * round);
+        const [node] = await bench.floor.nodes.list();
+        expect(node).to.include({ state: 'retired', runId: `local-1-r${round}` });
+        expect(posed.at(-1)!.shutdowns.length).to.be.at.least(1);
+      },
+    });
+    expect(kills).to.be.at.least(15);
   });
 });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { queuePopulator } from '../../../src/daemons/queue/queue-populator.ts';
+import { seededRandom } from '../../../src/seams/random.ts';
 import type { WorkItem } from '../../../src/training/floor.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
 import { CONFIG, crown, putGames, putModel, putShard } from '../../support/loop-facts.ts';
@@ -24,9 +25,12 @@ describe('QUEUE_POPULATOR', function () {
     const before = rounds();
     await bench.until('rounds went through', () => rounds() > before + 3);
   };
-  const done = async (): Promise<void> => {
-    const item = (await bench.floor.queue.claim({ holder: 'local-1', kinds: ['selfplay'], leaseSeconds: 60 }))!;
+  /** Does one item; false when none waits. */
+  const done = async (): Promise<boolean> => {
+    const item = await bench.floor.queue.claim({ holder: 'local-1', kinds: ['selfplay'], leaseSeconds: 60 });
+    if (item === null) return false;
     await bench.floor.queue.complete({ ...item, result: { games: 10, matches: 0, seconds: 1, modelId: null } });
+    return true;
   };
 
   beforeEach(async () => {
@@ -92,6 +96,22 @@ describe('QUEUE_POPULATOR', function () {
     await holds(3);
   });
 
+  it('killed again and again among its lines, it has told of every item once in the end', async () => {
+    const random = seededRandom(11);
+    for (let start = 0; start < 12; start++) {
+      await allocate(30 + start);
+      await bench.start(queuePopulator, { ...QUICK, periodSeconds: 0.02, gapSeconds: 0.01 });
+      await bench.clock.sleep(random.integer(40));
+      await bench.kill('QUEUE_POPULATOR');
+      while (await done());
+    }
+    await bench.start(queuePopulator, QUICK);
+    await holds(4);
+    await roundsMore();
+    const all = await bench.floor.queue.list({ kind: 'selfplay', limit: 500 });
+    expect(bench.events('WORK_QUEUED').reduce((sum, { body }) => sum + Number(body.items), 0)).to.equal(all.length);
+  });
+
   it('a champion meets the baselines and its forerunner once, and no longer when it is replaced', async () => {
     const { floor } = bench;
     const champion = async (key: string): Promise<string> => {
@@ -131,16 +151,11 @@ describe('QUEUE_POPULATOR', function () {
   it('closed items are forgotten beyond the bound', async () => {
     await allocate(10);
     await bench.start(queuePopulator, { ...QUICK, itemGames: 1, keepClosed: 100, periodSeconds: 0.02 });
-    await bench.until(
-      'many are done',
-      async () => {
-        const item = await bench.floor.queue.claim({ holder: 'n', kinds: ['selfplay'], leaseSeconds: 60 });
-        if (item === null) return false;
-        await bench.floor.queue.complete({ ...item, result: { games: 1, matches: 0, seconds: 1, modelId: null } });
-        return Number(item.itemId.slice(1)) > 130;
-      },
-      20_000,
-    );
+    await bench.until('many are done', async () => {
+      while (await done());
+      return (await bench.floor.queue.list({ states: ['completed'], limit: 500 })).length >= 100;
+    });
+    for (let more = 0; more < 5; more++) await bench.until('another is done', done);
     await roundsMore();
     const closed = await bench.floor.queue.list({ states: ['completed'], limit: 500 });
     expect(closed).to.have.length(100);

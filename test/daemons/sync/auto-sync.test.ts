@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { autoSync } from '../../../src/daemons/sync/auto-sync.ts';
+import { seededRandom } from '../../../src/seams/random.ts';
 import { openBench, type DaemonBench } from '../../support/daemon-bench.ts';
 import { serveNode, type ServedNode } from '../../support/served-node.ts';
 
@@ -81,6 +82,25 @@ describe('AUTO_SYNC', function () {
     await bench.waitFor('DATA_SYNC_COMPLETED', ({ total: all }) => all === 7);
     expect(bench.events('DATA_SYNC_COMPLETED').map(({ body }) => body.inserted)).to.deep.equal([4, 3]);
     expect(bench.events('HOST_ONLINE')).to.have.length(1);
+  });
+
+  it('killed again and again among its lines, it has told of every game once in the end', async () => {
+    const node = await serve();
+    const random = seededRandom(7);
+    let played = 0;
+    for (let start = 0; start < 12; start++) {
+      await bench.start(autoSync, { periodSeconds: 0.02, gapSeconds: 0.01, pageGames: 3 });
+      await node.play(CONFIG, 5);
+      played += 5;
+      await bench.clock.sleep(random.integer(40));
+      await bench.kill('AUTO_SYNC');
+    }
+    await bench.start(autoSync);
+    await bench.waitFor('DATA_SYNC_COMPLETED', ({ total: all }) => all === played);
+    expect(await total()).to.equal(played);
+    expect(inserted()).to.equal(played);
+    expect(bench.events('HOST_ONLINE')).to.have.length(1);
+    expect(bench.events('HOST_OFFLINE')).to.deep.equal([]);
   });
 
   it('a node that stops answering is said to be offline once, skipped, and synced when it is back', async () => {

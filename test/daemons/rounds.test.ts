@@ -1,0 +1,87 @@
+import { expect } from 'chai';
+import { Rounds } from '../../src/daemons/rounds.ts';
+import { OrchestratorError } from '../../src/errors.ts';
+import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
+
+const MINUTE_MS = 60_000;
+
+/** Work that is held until it is let go, and remembers when it began. */
+const held = () => {
+  const waiting: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
+  return {
+    waiting,
+    work: () => new Promise<void>((resolve, reject) => waiting.push({ resolve, reject })),
+  };
+};
+
+describe('the rounds of a daemon', () => {
+  const options = { gapSeconds: 0, staleSeconds: 30 };
+
+  it('calls while a round runs share the next one, which begins when that one is over', async () => {
+    const { waiting, work } = held();
+    const rounds = new Rounds({ clock: simulatedClock(), ...options }, work);
+    const first = rounds.run();
+    const others = Array.from({ length: 1000 }, () => rounds.run());
+    expect(new Set(others).size).to.equal(1);
+    expect(waiting).to.have.length(1);
+    waiting[0]!.reject(new Error('cannot: the disk is full'));
+    let thrown = '';
+    await first.catch((error: Error) => (thrown = error.message));
+    expect(thrown).to.equal('cannot: the disk is full');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(waiting).to.have.length(2);
+    waiting[1]!.resolve();
+    await Promise.all(others);
+    expect(waiting).to.have.length(2);
+  });
+
+  it('rounds keep their gap, whoever asks', async () => {
+    const clock = simulatedClock();
+    const begun: number[] = [];
+    const rounds = new Rounds({ clock, ...options, gapSeconds: 5 }, () => {
+      begun.push(clock.monotonicMs());
+      return Promise.resolve();
+    });
+    await rounds.run();
+    const second = rounds.run();
+    await clock.advance(4_999);
+    expect(begun).to.have.length(1);
+    await clock.advance(1);
+    await second;
+    expect(begun[1]! - begun[0]!).to.equal(5_000);
+  });
+
+  it('one failure is degraded, the second in a row unhealthy, and a round that goes through makes it well', async () => {
+    const faults: (Error | null)[] = [new Error('cannot: one'), new Error('cannot: two'), null];
+    const rounds = new Rounds({ clock: simulatedClock(), ...options }, () => {
+      const fault = faults.shift() ?? null;
+      return fault === null ? Promise.resolve() : Promise.reject(fault);
+    });
+    const verdicts: string[] = [];
+    while (faults.length > 0) {
+      await rounds.run().catch(() => undefined);
+      const { status, message } = rounds.verdict();
+      verdicts.push(`${status} ${message}`);
+    }
+    expect(verdicts).to.deep.equal([
+      'degraded a round failed: cannot: one',
+      'unhealthy 2 rounds in a row failed: cannot: two',
+      'healthy ',
+    ]);
+  });
+
+  it('the end of a start is no failure of its rounds, and silence is stale', async () => {
+    const clock = simulatedClock();
+    const rounds = new Rounds({ clock, ...options }, () =>
+      Promise.reject(new OrchestratorError('SCOPE_CLOSED', { message: 'cannot act: it has ended', remedy: 'none' })),
+    );
+    await rounds.run().catch(() => undefined);
+    expect(rounds.verdict().status).to.equal('healthy');
+    await clock.advance(MINUTE_MS);
+    expect(rounds.verdict({ nodes: 3 })).to.deep.include({
+      status: 'degraded',
+      message: 'no round went through for 60 s',
+    });
+    expect(rounds.verdict({ nodes: 3 }).details).to.include({ nodes: 3, stalenessSeconds: 60, rounds: 0 });
+  });
+});

@@ -5,16 +5,23 @@
  * which begins after it and so sees what the event spoke of. That is why a handler can wait for its round and a burst of
  * a thousand events still costs two. What health looks at is kept here as well: when a round last went through, and how
  * many failed since.
+ *
+ * A store of somebody else that cannot be read hinders a round and does not fail it: a restart here would mend nothing
+ * there, and would take everybody down who depends on this daemon.
  */
 import { messageOf, OrchestratorError } from '../errors.ts';
 import { degraded, healthy, unhealthy, type Health, type HealthDetails } from '../health/verdict.ts';
 import type { Clock } from '../seams/clock.ts';
+import type { Logger } from './definition.ts';
 
 /** One failed round may be a store thread that was replaced under it; the second in a row is the daemon's own trouble. */
 const FAILURES_MAX = 2;
 
 export interface RoundsOptions {
   readonly clock: Clock;
+  readonly log: Logger;
+  /** Whether a store file is this daemon's own to write, so that its loss is its own failure. */
+  readonly owns: (file: string) => boolean;
   /** From the begin of one round to the begin of the next at least this long, whoever asks. */
   readonly gapSeconds: number;
   /** No finished round for this long is stale. */
@@ -31,6 +38,8 @@ export class Rounds {
   #done = 0;
   #failures = 0;
   #lastFailure = '';
+  /** What keeps it from its work and is not its own; null when nothing does. */
+  #hindrance: string | null = null;
 
   constructor(options: RoundsOptions, work: () => Promise<void>) {
     this.#options = options;
@@ -63,6 +72,7 @@ export class Rounds {
     };
     if (this.#failures >= FAILURES_MAX)
       return unhealthy(`${this.#failures} rounds in a row failed: ${this.#lastFailure}`, all);
+    if (this.#hindrance !== null) return degraded(this.#hindrance, all);
     if (this.#failures > 0) return degraded(`a round failed: ${this.#lastFailure}`, all);
     return stalenessSeconds > staleSeconds
       ? degraded(`no round went through for ${stalenessSeconds.toFixed(0)} s`, all)
@@ -86,12 +96,24 @@ export class Rounds {
       await this.#work();
     } catch (error) {
       if (error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED') throw error;
+      if (this.#isForeign(error)) {
+        if (this.#hindrance !== messageOf(error)) this.#options.log.warn(`is hindered: ${messageOf(error)}`);
+        this.#hindrance = messageOf(error);
+        return;
+      }
       this.#failures++;
       this.#lastFailure = messageOf(error);
       throw error;
     }
+    this.#hindrance = null;
     this.#failures = 0;
     this.#done++;
     this.#doneAt = clock.monotonicMs();
+  }
+
+  #isForeign(error: unknown): boolean {
+    if (!(error instanceof OrchestratorError) || error.code !== 'STORE_FAILED') return false;
+    const { file } = error.context;
+    return typeof file === 'string' && !this.#options.owns(file);
   }
 }

@@ -15,7 +15,12 @@ const held = () => {
 };
 
 describe('the rounds of a daemon', () => {
-  const options = { gapSeconds: 0, staleSeconds: 30 };
+  const lines: string[] = [];
+  const say = (line: string): void => void lines.push(line);
+  const options = {
+    ...{ gapSeconds: 0, staleSeconds: 30, log: { debug: say, info: say, warn: say, error: say } },
+    owns: (file: string) => file === '/own.db',
+  };
 
   it('calls while a round runs share the next one, which begins when that one is over', async () => {
     const { waiting, work } = held();
@@ -68,6 +73,21 @@ describe('the rounds of a daemon', () => {
       'unhealthy 2 rounds in a row failed: cannot: two',
       'healthy ',
     ]);
+  });
+
+  it('a store of somebody else hinders it, said once, and does not fail it; its own does', async () => {
+    let file = '/other.db';
+    const rounds = new Rounds({ clock: simulatedClock(), ...options }, () =>
+      Promise.reject(
+        new OrchestratorError('STORE_FAILED', { message: `cannot use ${file}`, remedy: '', context: { file } }),
+      ),
+    );
+    for (let times = 0; times < 3; times++) await rounds.run();
+    expect(rounds.verdict()).to.deep.include({ status: 'degraded', message: 'cannot use /other.db' });
+    expect(lines).to.deep.equal(['is hindered: cannot use /other.db']);
+    file = '/own.db';
+    for (let times = 0; times < 2; times++) await rounds.run().catch(() => undefined);
+    expect(rounds.verdict().status).to.equal('unhealthy');
   });
 
   it('the end of a start is no failure of its rounds, and silence is stale', async () => {

@@ -76,7 +76,8 @@ export const settingsFor = (
   const band: Intensity = quality === null ? 'normal' : (BANDS.find(([from]) => quality >= from)?.[1] ?? 'paused');
   if (quality !== null) reasons.push(`the quality of its games allows ${band}`);
   let step = INTENSITIES.indexOf(band);
-  if (signals.lossTrend === -1) {
+  // Within a run the loss grows as well when the newest games are harder; a champion came out of it, so it was no trouble.
+  if (signals.lossTrend === -1 && signals.outcomes[0] !== 1) {
     step--;
     reasons.push('the loss of the latest training run grew');
   }
@@ -248,7 +249,13 @@ export const feedbackLoop = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: config.gapSeconds, staleSeconds: 10 + 4 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: (file) => file.endsWith('/feedback.db'),
+        gapSeconds: config.gapSeconds,
+        staleSeconds: 10 + 4 * config.periodSeconds,
+      },
       async () => {
         const halted = fleet
           .daemons()

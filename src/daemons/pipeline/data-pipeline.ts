@@ -16,6 +16,9 @@ import { Rounds } from '../rounds.ts';
 /** An iteration that ends opens the next, which may be far along already; it cannot end twice in one round for long. */
 const TURNS_MAX = 3;
 
+/** Stages in which an evaluation may be missing. */
+const WAITING: ReadonlySet<Stage> = new Set(['evaluate', 'promote']);
+
 const order = (stage: Stage): number => STAGES.indexOf(stage);
 
 /** The furthest stage of an iteration that the facts prove; `model` is the one it made, null before there is one. */
@@ -76,10 +79,19 @@ export const dataPipeline = daemonsWith<Floor>()({
     breakerSeconds: seconds(60),
     /** Games that nodes reported and nobody brought home for this long are asked for. */
     syncSeconds: seconds(120),
+    /** A candidate that has waited this long may have been forgotten. */
+    repairSeconds: seconds(120),
     /** A stage that stands this long is degraded; a stage of standard takes minutes. */
     stuckSeconds: seconds(7_200),
   }),
-  quick: { periodSeconds: 2, gapSeconds: 0.2, breakerSeconds: 5, syncSeconds: 10, stuckSeconds: 180 },
+  quick: {
+    periodSeconds: 2,
+    gapSeconds: 0.2,
+    breakerSeconds: 5,
+    syncSeconds: 10,
+    repairSeconds: 10,
+    stuckSeconds: 180,
+  },
 
   create({ config, clock, log, publish, pipeline, games, samples, models, evaluations, handles }) {
     const pressure = new Backpressure(clock);
@@ -143,11 +155,19 @@ export const dataPipeline = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: config.gapSeconds, staleSeconds: 10 + 4 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: (file) => file.endsWith('/pipeline.db'),
+        gapSeconds: config.gapSeconds,
+        staleSeconds: 10 + 4 * config.periodSeconds,
+      },
       async () => {
-        // A candidate whose TRAINING_COMPLETED never came, or a winner whose champion changed, is queued here.
-        const queued = await evaluations.enqueueMissing();
-        if (queued > 0) log.info(`queued ${queued} evaluations that nobody had asked for`);
+        // A candidate whose TRAINING_COMPLETED never came, or a winner whose champion changed: EVALUATION had its time.
+        if (rows.some((row) => WAITING.has(row.stage) && row.stageSeconds > config.repairSeconds)) {
+          const queued = await evaluations.enqueueMissing();
+          if (queued > 0) log.warn(`queued ${queued} evaluations that nobody had asked for`);
+        }
         const names = new Set([...(await games.configs()), ...(await pipeline.list()).map((row) => row.config)]);
         const present: Iteration[] = [];
         const missing: string[] = [];

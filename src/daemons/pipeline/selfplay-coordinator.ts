@@ -205,8 +205,15 @@ export const selfplayCoordinator = daemonsWith<Floor>()({
       toldVersion = version;
     };
 
+    // It has no store of its own: allocations lie in the file of FEEDBACK_LOOP.
     const rounds = new Rounds(
-      { clock, gapSeconds: config.gapSeconds, staleSeconds: 10 + 4 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: () => false,
+        gapSeconds: config.gapSeconds,
+        staleSeconds: 10 + 4 * config.periodSeconds,
+      },
       async () => {
         await tell(); // what an earlier start saved and did not tell
         const live = (await nodes.list({ states: ['live'] })).filter(({ nodeId }) => !silent.get(nodeId)?.isSilent);

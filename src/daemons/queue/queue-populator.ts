@@ -221,7 +221,13 @@ export const queuePopulator = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: config.gapSeconds, staleSeconds: 10 + 6 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: (file) => file.endsWith('/work.db'),
+        gapSeconds: config.gapSeconds,
+        staleSeconds: 10 + 6 * config.periodSeconds,
+      },
       async () => {
         if (!retold) await retell();
         retold = true;

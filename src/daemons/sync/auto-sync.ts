@@ -194,7 +194,13 @@ export const autoSync = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: config.gapSeconds, staleSeconds: 30 + 3 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: (file) => file.includes('/canonical/'),
+        gapSeconds: config.gapSeconds,
+        staleSeconds: 30 + 3 * config.periodSeconds,
+      },
       async () => {
         const why = reason;
         reason = 'period';

@@ -36,6 +36,7 @@ describe('what follows from the signals', () => {
 
   it('trouble lowers the intensity, and never below paused', () => {
     expect(settings({ quality: 0.9, lossTrend: -1 }).intensity).to.equal('accelerated');
+    expect(settings({ quality: 0.9, lossTrend: -1, outcomes: [1] }).intensity).to.equal('hot');
     expect(settings({ quality: 0.9, works: [0, 0, 1, 0, 0, 0, 0, 1, 0, 0] }).intensity).to.equal('accelerated');
     expect(settings({ quality: 0.9, halted: ['EVALUATION'] })).to.deep.include({ intensity: 'reduced' });
     expect(settings({ quality: 0.1, lossTrend: -1 }).intensity).to.equal('paused');

@@ -58,11 +58,11 @@ describe('DATA_PIPELINE', function () {
     await putShard(floor, 10);
     await turnDown(floor, (await putModel(floor, 'weak')).modelId);
     await putGames(floor, ['b']);
-    await bench.start(dataPipeline, QUICK);
+    await bench.start(dataPipeline, { ...QUICK, repairSeconds: 0.2 });
     await reaches(2, 'export');
     const candidate = await putModel(floor, 'nobody told of'); // its TRAINING_COMPLETED never came
-    await bench.until('its evaluation is queued', async () => (await floor.evaluations.depth()) === 1);
     expect((await reaches(2, 'evaluate')).artefacts).to.include({ modelId: candidate.modelId });
+    await bench.until('its evaluation is queued', async () => (await floor.evaluations.depth()) === 1);
   });
 
   it('a kill between the word about new games and its note: the next start tells each game once', async () => {
@@ -135,5 +135,20 @@ describe('DATA_PIPELINE', function () {
     await bench.until('it is well', () => bench.health('DATA_PIPELINE').status === 'healthy');
     await putShard(bench.floor, 10);
     await reaches(1, 'train');
+  });
+
+  it('a store of somebody else that is closed degrades it, and a restart is not asked for', async () => {
+    await putGames(bench.floor, ['a']);
+    await bench.start(dataPipeline, QUICK);
+    await reaches(1, 'export');
+    await bench.floor.handles.close('canonical');
+    await bench.until('it shows', () => bench.health('DATA_PIPELINE').status === 'degraded');
+    expect(bench.health('DATA_PIPELINE').message).to.contain('canonical/square8_2p.db: The database connection');
+    const cycles = (): number => Number(bench.health('DATA_PIPELINE').details.cycles);
+    const before = cycles();
+    await bench.until('more cycles ran than an error rate needs', () => cycles() > before + 12);
+    expect(bench.health('DATA_PIPELINE').status).to.equal('degraded');
+    await bench.floor.handles.reopen('canonical');
+    await bench.until('it is well', () => bench.health('DATA_PIPELINE').status === 'healthy');
   });
 });

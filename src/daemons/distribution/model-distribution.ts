@@ -8,8 +8,8 @@
 import { messageOf } from '../../errors.ts';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor, Model, NodeRow } from '../../training/floor.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import PQueue from 'p-queue';
 import { z } from 'zod';
 
@@ -25,6 +25,7 @@ export const modelDistribution = daemonsWith<Floor>()({
     'DISTRIBUTION_INCOMPLETE',
   ],
   subscribes: ['MODEL_PROMOTED', 'NODE_PROVISIONED', 'HOST_ONLINE'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(60),
@@ -145,7 +146,7 @@ export const modelDistribution = daemonsWith<Floor>()({
       state.incomplete = true;
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       const champions = await models.champions();
       const live = await nodes.list({ states: ['live'] });
       const runs = new Set(live.map(({ runId }) => runId));

@@ -17,9 +17,9 @@ import {
   type EvaluateJobInput,
   type EvaluateResult,
 } from '../../training/programs/protocol.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot } from '../job-slot.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 /** Finished evaluations per config looked at for one that was kept and not told: one runs at a time. */
@@ -42,6 +42,7 @@ export const evaluation = daemonsWith<Floor>()({
     'BACKPRESSURE_RELEASED',
   ],
   subscribes: ['TRAINING_COMPLETED'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(30),
@@ -248,7 +249,7 @@ export const evaluation = daemonsWith<Floor>()({
       files.remove(file);
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       await evaluations.enqueueMissing();
       await balance();
       for (;;) {

@@ -11,8 +11,8 @@ import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor, GameSummary, QualityState } from '../../training/floor.ts';
 import { gameConfig, isGameConfig } from '../../training/game/configs.ts';
 import { faultOf } from '../../training/game/record.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 /** Games replayed per range; each takes some 0.1 ms of the main loop, and the loop is let in after every one. */
@@ -60,6 +60,7 @@ export const qualityMonitor = daemonsWith<Floor>()({
     'QUALITY_CHECK_FAILED',
   ],
   subscribes: ['NEW_GAMES_AVAILABLE', 'QUALITY_CHECK_REQUESTED'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(15),
@@ -151,7 +152,7 @@ export const qualityMonitor = daemonsWith<Floor>()({
       return true;
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       for (const name of await games.configs()) {
         const asked = requested.delete(name);
         try {

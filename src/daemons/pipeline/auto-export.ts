@@ -10,9 +10,9 @@ import { degraded, healthy } from '../../health/verdict.ts';
 import type { Timer } from '../../seams/clock.ts';
 import type { ExportRange, Floor, Shard } from '../../training/floor.ts';
 import { PROTOCOL_VERSION } from '../../training/programs/protocol.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot } from '../job-slot.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 /** Shards per config looked at for one that was recorded and not told: one is open at a time, so two are plenty. */
@@ -26,6 +26,7 @@ export const autoExport = daemonsWith<Floor>()({
   dependsOn: ['EVENT_ROUTER', { on: 'DATA_PIPELINE', kind: 'order' }],
   publishes: ['NPZ_EXPORT_STARTED', 'NPZ_EXPORT_COMPLETE', 'NPZ_EXPORT_FAILED'],
   subscribes: ['NEW_GAMES_AVAILABLE', 'DATA_SYNC_COMPLETED'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(300),
@@ -173,7 +174,7 @@ export const autoExport = daemonsWith<Floor>()({
       lookedAt = clock.monotonicMs();
     };
 
-    const look = oneAtATime(round);
+    const look = coalesced(round);
     const again = (): void =>
       void look().catch((error: unknown) => {
         if (!signal.aborted) log.warn(`cannot look after the exports: ${messageOf(error)}`);

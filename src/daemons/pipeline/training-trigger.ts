@@ -8,8 +8,8 @@
 import { createHash } from 'node:crypto';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor, Intensity, Shard } from '../../training/floor.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 /** What a training item holds at most. */
@@ -44,6 +44,7 @@ export const trainingTrigger = daemonsWith<Floor>()({
     'ELO_VELOCITY_CHANGED',
     'MODEL_PROMOTED',
   ],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(30),
@@ -139,7 +140,7 @@ export const trainingTrigger = daemonsWith<Floor>()({
       return null;
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       const active = await queue.list({ kind: 'training', states: ACTIVE, limit: config.atOnce });
       if (!announced)
         for (const { key, state, work } of active)

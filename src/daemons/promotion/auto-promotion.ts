@@ -9,8 +9,8 @@
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Decision, Evaluation, Floor } from '../../training/floor.ts';
 import { BASELINES, type EvaluationRow } from '../../training/programs/protocol.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 /** Finished evaluations per config whose rejection is told again at start. */
@@ -31,6 +31,7 @@ export const autoPromotion = daemonsWith<Floor>()({
   dependsOn: ['EVENT_ROUTER', 'EVALUATION'],
   publishes: ['PROMOTION_CANDIDATE', 'PROMOTION_REJECTED'],
   subscribes: ['EVALUATION_COMPLETED'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(60),
@@ -137,7 +138,7 @@ export const autoPromotion = daemonsWith<Floor>()({
       await tell(decision);
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       const waiting = new Map<string, string | null>();
       for (const judged of await evaluations.undecided()) {
         const name = judged.config;

@@ -8,8 +8,8 @@
  */
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor } from '../../training/floor.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 export const unifiedPromotion = daemonsWith<Floor>()({
@@ -58,7 +58,7 @@ export const unifiedPromotion = daemonsWith<Floor>()({
       }
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       await announce();
       const open = await models.uncommitted();
       waiting = open.length;

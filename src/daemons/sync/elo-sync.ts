@@ -9,8 +9,8 @@
 import { messageOf } from '../../errors.ts';
 import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor, MergeReceipt, NodeRow } from '../../training/floor.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 const PAGE_ROWS = 1000;
@@ -26,6 +26,7 @@ export const eloSync = daemonsWith<Floor>()({
   dependsOn: ['EVENT_ROUTER'],
   publishes: ['ELO_UPDATED', 'ELO_SIGNIFICANT_CHANGE'],
   subscribes: ['MODEL_PROMOTED', 'HOST_ONLINE'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({ periodSeconds: seconds(300), staleSeconds: seconds(900) }),
   quick: { periodSeconds: 5, staleSeconds: 60 },
@@ -85,7 +86,7 @@ export const eloSync = daemonsWith<Floor>()({
       }
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       const away: string[] = [];
       for (const node of await nodes.list({ states: ['live', 'draining'] }))
         try {

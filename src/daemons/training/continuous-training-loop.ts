@@ -16,9 +16,9 @@ import {
   type TrainResult,
   type WorkPayload,
 } from '../../training/programs/protocol.ts';
+import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot, type JobLook } from '../job-slot.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
 import { z } from 'zod';
 
 const TYPE = 'CONTINUOUS_TRAINING_LOOP';
@@ -55,6 +55,7 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
     'TRAINING_FAILED',
   ],
   subscribes: ['WORK_QUEUED'],
+  maxInFlight: 256, // deliveries share a round
   healthPeriodSeconds: 60,
   config: z.strictObject({
     periodSeconds: seconds(10),
@@ -217,7 +218,7 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
       return true;
     };
 
-    const look = oneAtATime(async () => {
+    const look = coalesced(async () => {
       for (;;) {
         const [held] = await queue.list({ kind: 'training', holder: TYPE, states: ['claimed', 'running'], limit: 1 });
         // A program without an item is of one that was lost meanwhile: it must not be taken for that of the next.

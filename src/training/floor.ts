@@ -999,7 +999,7 @@ export interface EndpointBoard {
 }
 
 /** Stores whose file handle a drill may close: `canonical` stands for the game stores of all configs. */
-export type StoreName = 'pipeline' | 'feedback' | 'canonical';
+export type StoreName = 'pipeline' | 'feedback' | 'canonical' | 'queue' | 'models' | 'ratings';
 
 /** For drills. A closed handle fails every call that needs it (STORE_FAILED) until it is opened again; both repeatable. */
 export interface Handles {

@@ -185,7 +185,8 @@ const promotionOf = (stored: StoredPromotion): Promotion => ({
 const pairId = (modelId: string, championId: string | null): string => `${modelId}.vs.${championId ?? 'none'}`;
 
 export class ModelStore {
-  private readonly store: Store;
+  /** Open to drills, which close and open its handle. */
+  readonly store: Store;
   private readonly now: ReadNow;
   private readonly checkpoints: Checkpoints;
 

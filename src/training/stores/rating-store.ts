@@ -74,7 +74,8 @@ export const pairScores = (seats: MatchRow['seats']): PairResult[] => {
 };
 
 export class RatingStore {
-  private readonly store: Store;
+  /** Open to drills, which close and open its handle. */
+  readonly store: Store;
 
   constructor(file: string) {
     this.store = new Store(file, SCHEMA);

@@ -273,9 +273,8 @@ export const openStores = (root: string, files: FileSystem, now: ReadNow): OpenS
     };
 
     const handlesOf = (name: StoreName): Store[] => {
-      if (name === 'pipeline') return [pipeline.store];
-      if (name === 'feedback') return [signals.store];
-      return games.configs().map((config) => games.of(config).store);
+      if (name === 'canonical') return games.configs().map((config) => games.of(config).store);
+      return [{ pipeline, feedback: signals, queue: work, models, ratings }[name].store];
     };
 
     const readEndpoints = (): Endpoints => {

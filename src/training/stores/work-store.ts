@@ -134,7 +134,8 @@ interface Lease {
 }
 
 export class WorkStore {
-  private readonly store: Store;
+  /** Open to drills, which close and open its handle. */
+  readonly store: Store;
   private readonly now: ReadNow;
   /** One per held item. */
   private readonly leases = new Map<string, Lease>();

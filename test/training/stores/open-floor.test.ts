@@ -286,14 +286,17 @@ describe('the training floor', function () {
   });
 
   it('a drill closes the handles of one kind of store and of no other', async () => {
-    const { games, pipeline, feedback, handles } = host.floor;
+    const { games, pipeline, feedback, queue, models, ratings, handles } = host.floor;
     await games.ingest(gamesPage({ after: 0, next: 1 }, [game('a')]));
     const calls = {
       canonical: () => games.total(CONFIG),
       pipeline: () => pipeline.current(CONFIG),
       feedback: () => feedback.all(),
+      queue: () => queue.depth(),
+      models: () => models.champions(),
+      ratings: () => ratings.table(CONFIG),
     };
-    for (const store of ['canonical', 'pipeline', 'feedback'] as const) {
+    for (const store of Object.keys(calls) as (keyof typeof calls)[]) {
       await handles.close(store);
       await handles.close(store);
       for (const [name, call] of Object.entries(calls))

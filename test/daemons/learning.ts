@@ -227,7 +227,7 @@ export const crashesOf = (bench: DaemonBench): Crashes => {
 export interface Sweep {
   readonly definition: DaemonDefinition;
   readonly config: Readonly<Record<string, unknown>>;
-  /** Kills at every n-th call only, before odd ones and after even ones, where each round runs a program; default 1. */
+  /** Kills before calls 1, 1 + n … and after calls n, 2n …, where each round runs a program; default 1: at all. */
   readonly stride?: number;
   /** Makes the work of this round; the daemon does not run. */
   prepare(round: number): Promise<void>;

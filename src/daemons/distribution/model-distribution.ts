@@ -5,13 +5,20 @@
  * what is noted as in use is what a node itself said. Each look compares champions with what every live node says it plays
  * with, so a lost event, a node that joined late and a node that lost a file are all the same case: it lacks a champion.
  */
-import { messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { OrchestratorError } from '../../errors.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Floor, Model, NodeRow } from '../../training/floor.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import PQueue from 'p-queue';
 import { z } from 'zod';
+
+/** The node's trouble, which another try may mend; all else is our own. */
+const isOfNode = (thrown: unknown): thrown is OrchestratorError =>
+  thrown instanceof OrchestratorError && (thrown.code === 'NODE_UNREACHABLE' || thrown.code === 'NODE_REFUSED');
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const modelDistribution = daemonsWith<Floor>()({
   type: 'MODEL_DISTRIBUTION',
@@ -39,7 +46,7 @@ export const modelDistribution = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 3, deadlineSeconds: 30, retrySeconds: 1, retrySecondsMax: 10 },
 
-  create({ config, clock, log, publish, models, nodes }) {
+  create({ config, clock, log, publish, models, nodes, handles }) {
     /** By run of a node: failures in a row, and monotonic milliseconds before which it is left alone. Live runs only. */
     const pauses = new Map<string, { failures: number; until: number }>();
     /** By model, champions only: since when (monotonic milliseconds) it is to be brought, and what has been told. */
@@ -50,7 +57,6 @@ export const modelDistribution = daemonsWith<Floor>()({
     let shares: Record<string, number> = {};
     let late: string | null = null;
     let delivered = 0;
-    let lookedAt = clock.monotonicMs();
 
     const stateOf = (modelId: string) => {
       const state = told.get(modelId) ?? {
@@ -72,7 +78,11 @@ export const modelDistribution = daemonsWith<Floor>()({
       }
       const receipt = await nodes.pushModel({ nodeId, modelId });
       if (receipt.sha256 !== sha256)
-        throw new Error(`cannot switch ${nodeId} to ${modelId}: it holds bytes with the hash ${receipt.sha256}`);
+        throw new OrchestratorError('NODE_REFUSED', {
+          message: `cannot switch ${nodeId} to ${modelId}: it holds bytes with the hash ${receipt.sha256}`,
+          remedy: 'the model is sent again; when this stays, look at the disk of the node',
+          context: { nodeId, modelId, expected: sha256, found: receipt.sha256 },
+        });
       await models.delivered({ modelId, nodeId, runId, state: 'held' });
       await nodes.setPointer({ nodeId, modelId });
       await models.delivered({ modelId, nodeId, runId, state: 'in-use' });
@@ -108,10 +118,11 @@ export const modelDistribution = daemonsWith<Floor>()({
         }
         pauses.delete(runId);
       } catch (thrown) {
+        if (!isOfNode(thrown)) throw thrown;
         const failures = (pause?.failures ?? 0) + 1;
         const wait = Math.min(config.retrySecondsMax, config.retrySeconds * 2 ** (failures - 1));
         pauses.set(runId, { failures, until: clock.monotonicMs() + wait * 1000 });
-        const reason = messageOf(thrown).slice(0, 2000);
+        const reason = thrown.message.slice(0, 2000);
         log.warn(`${nodeId} is tried again in ${wait} s: ${reason}`);
         for (const { modelId, config: name } of champions)
           if (left.has(modelId)) await publish('MODEL_DISTRIBUTION_FAILED', { config: name, modelId, nodeId, reason });
@@ -146,47 +157,51 @@ export const modelDistribution = daemonsWith<Floor>()({
       state.incomplete = true;
     };
 
-    const look = coalesced(async () => {
-      const champions = await models.champions();
-      const live = await nodes.list({ states: ['live'] });
-      const runs = new Set(live.map(({ runId }) => runId));
-      for (const runId of pauses.keys()) if (!runs.has(runId)) pauses.delete(runId);
-      const ids = new Set(champions.map(({ modelId }) => modelId));
-      for (const modelId of told.keys()) if (!ids.has(modelId)) told.delete(modelId);
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        const champions = await models.champions();
+        const live = await nodes.list({ states: ['live'] });
+        const runs = new Set(live.map(({ runId }) => runId));
+        for (const runId of pauses.keys()) if (!runs.has(runId)) pauses.delete(runId);
+        const ids = new Set(champions.map(({ modelId }) => modelId));
+        for (const modelId of told.keys()) if (!ids.has(modelId)) told.delete(modelId);
 
-      const inUse = new Map<string, ReadonlySet<string>>();
-      for (const modelId of ids) {
-        const proven = (await models.deliveries(modelId)).filter(({ state }) => state === 'in-use');
-        inUse.set(modelId, new Set(proven.map(({ runId }) => runId)));
-      }
-      const pool = new PQueue({ concurrency: config.atOnce });
-      const lacking = await Promise.all(
-        live.map(async (node) => ({
-          nodeId: node.nodeId,
-          models: await pool.add(() => serve(node, champions, inUse, live.length)),
-        })),
-      );
-      late = null;
-      shares = {};
-      for (const champion of champions)
-        await report(
-          champion,
-          live,
-          lacking.filter((row) => row.models.includes(champion.modelId)).map(({ nodeId }) => nodeId),
+        const inUse = new Map<string, ReadonlySet<string>>();
+        for (const modelId of ids) {
+          const proven = (await models.deliveries(modelId)).filter(({ state }) => state === 'in-use');
+          inUse.set(modelId, new Set(proven.map(({ runId }) => runId)));
+        }
+        const pool = new PQueue({ concurrency: config.atOnce });
+        const lacking = await Promise.all(
+          live.map(async (node) => ({
+            nodeId: node.nodeId,
+            models: await pool.add(() => serve(node, champions, inUse, live.length)),
+          })),
         );
-      lookedAt = clock.monotonicMs();
-    });
+        late = null;
+        shares = {};
+        for (const champion of champions)
+          await report(
+            champion,
+            live,
+            lacking.filter((row) => row.models.includes(champion.modelId)).map(({ nodeId }) => nodeId),
+          );
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: { MODEL_PROMOTED: look, NODE_PROVISIONED: look, HOST_ONLINE: look },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const stalenessSeconds = clock.since(lookedAt);
-        const details = { shares: { ...shares }, delivered, retrying: pauses.size, lastProgressAt: lookedAt };
-        if (late !== null) return degraded(late, details);
-        return stalenessSeconds > 60 + 5 * config.periodSeconds
-          ? degraded(`nodes were not compared for ${stalenessSeconds.toFixed(0)} s`, { ...details, stalenessSeconds })
-          : healthy(details);
+        const verdict = rounds.verdict({ shares: { ...shares }, delivered, retrying: pauses.size });
+        return late === null || verdict.status !== 'healthy' ? verdict : degraded(late, verdict.details);
+      },
+      breakage: {
+        what: 'closes the handle of models.db',
+        break: () => handles.close('models'),
+        heal: () => handles.reopen('models'),
       },
     };
   },

@@ -9,7 +9,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { invariant, messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Evaluation, Floor } from '../../training/floor.ts';
 import {
   BASELINES,
@@ -17,14 +17,17 @@ import {
   type EvaluateJobInput,
   type EvaluateResult,
 } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot } from '../job-slot.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 /** Finished evaluations per config looked at for one that was kept and not told: one runs at a time. */
 const UNTOLD = 2;
 const RETRY_SECONDS_MAX = 600;
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const evaluation = daemonsWith<Floor>()({
   type: 'EVALUATION',
@@ -80,7 +83,9 @@ export const evaluation = daemonsWith<Floor>()({
     models,
     ratings,
     jobs,
+    handles,
   }) {
+    let caughtUp = false;
     let finished = 0;
     let failures = 0;
     let blocked: string | null = null;
@@ -90,7 +95,6 @@ export const evaluation = daemonsWith<Floor>()({
     let current: { evaluationId: string; games: number } | null = null;
     /** Monotonic milliseconds before which nothing new is begun, after a failure. */
     let notBefore = 0;
-    let lookedAt = clock.monotonicMs();
     const slot = new JobSlot(
       'evaluate',
       'evaluate',
@@ -249,36 +253,48 @@ export const evaluation = daemonsWith<Floor>()({
       files.remove(file);
     };
 
-    const look = coalesced(async () => {
-      await evaluations.enqueueMissing();
-      await balance();
-      for (;;) {
-        const [running] = await evaluations.running();
-        const pair = running ?? (await begin());
-        if (pair === null) current = null;
-        if (pair === null || (await pursue(pair))) break;
-      }
-      await balance();
-      lookedAt = clock.monotonicMs();
-    });
+    /** What an earlier start kept and had not told. */
+    const catchUp = async (): Promise<void> => {
+      for (const name of await games.configs())
+        for (const done of await evaluations.history({ config: name, limit: UNTOLD }))
+          if ((await jobs.result('evaluate', done.evaluationId)) !== null) await tell(done);
+      caughtUp = true;
+    };
+
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        if (!caughtUp) await catchUp();
+        await evaluations.enqueueMissing();
+        await balance();
+        for (;;) {
+          const [running] = await evaluations.running();
+          const pair = running ?? (await begin());
+          if (pair === null) current = null;
+          if (pair === null || (await pursue(pair))) break;
+        }
+        await balance();
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
     const again = (): void =>
       void look().catch((error: unknown) => {
         if (!signal.aborted) log.warn(`cannot look after the evaluation: ${messageOf(error)}`);
       });
 
     return {
-      async start() {
-        for (const name of await games.configs())
-          for (const done of await evaluations.history({ config: name, limit: UNTOLD }))
-            if ((await jobs.result('evaluate', done.evaluationId)) !== null) await tell(done);
-      },
       on: { TRAINING_COMPLETED: look },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const movedAt = slot.movedAt ?? lookedAt;
-        const details = { finished, failures, depth, current, lastProgressAt: movedAt };
-        if (blocked !== null) return degraded(`a candidate cannot be evaluated: ${blocked}`, details);
-        return depth >= config.backpressureAt ? degraded(`${depth} candidates wait`, details) : healthy(details);
+        const verdict = rounds.verdict({ finished, failures, depth, current, movedAt: slot.movedAt });
+        if (verdict.status !== 'healthy') return verdict;
+        if (blocked !== null) return degraded(`a candidate cannot be evaluated: ${blocked}`, verdict.details);
+        return depth >= config.backpressureAt ? degraded(`${depth} candidates wait`, verdict.details) : verdict;
+      },
+      breakage: {
+        what: 'closes the handle of models.db',
+        break: () => handles.close('models'),
+        heal: () => handles.reopen('models'),
       },
     };
   },

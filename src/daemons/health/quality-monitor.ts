@@ -7,12 +7,12 @@
  * be replayed scale the whole score down.
  */
 import { messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Floor, GameSummary, QualityState } from '../../training/floor.ts';
 import { gameConfig, isGameConfig } from '../../training/game/configs.ts';
 import { faultOf } from '../../training/game/record.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 /** Games replayed per range; each takes some 0.1 ms of the main loop, and the loop is let in after every one. */
@@ -47,6 +47,12 @@ export const partsOf = (summary: GameSummary, placements: number): Parts => {
 export const scoreOf = (parts: Parts, legality: number): number =>
   legality * Object.entries(WEIGHTS).reduce((sum, [part, weight]) => sum + weight * parts[part as keyof Parts], 0);
 
+/** Gets an empty store when a drill finds none whose handle it could close. */
+const DRILL_CONFIG = 'square8_2p';
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
+
 export const qualityMonitor = daemonsWith<Floor>()({
   type: 'QUALITY_MONITOR',
   purpose: 'Scores recent self-play data and raises quality alerts.',
@@ -73,13 +79,12 @@ export const qualityMonitor = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 3 },
 
-  create({ config, clock, log, publish, games, quality }) {
+  create({ config, clock, log, publish, games, quality, handles }) {
     const scores: Record<string, number> = {};
     const failing = new Map<string, string>();
     const requested = new Set<string>();
     let judged = 0;
     let announced = false;
-    let lookedAt = clock.monotonicMs();
 
     const tell = async (state: QualityState): Promise<void> => {
       const { config: name, score, parts, seq } = state;
@@ -115,7 +120,6 @@ export const qualityMonitor = daemonsWith<Floor>()({
 
     /** Share of a sample of the range that replays to what it claims. */
     const legality = async (name: string, after: number, { games: count }: GameSummary): Promise<number> => {
-      if (!isGameConfig(name)) return 1;
       let sound = 0;
       let seen = 0;
       // Four places of the range, since what spoils games comes in runs.
@@ -152,28 +156,35 @@ export const qualityMonitor = daemonsWith<Floor>()({
       return true;
     };
 
-    const look = coalesced(async () => {
-      for (const name of await games.configs()) {
-        const asked = requested.delete(name);
-        try {
-          if (!announced) {
-            const state = await quality.of(name);
-            if (state !== null) {
-              await tell(state);
-              await tellLevel(state, null);
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        let trouble: unknown = null;
+        for (const name of await games.configs()) {
+          const asked = requested.delete(name);
+          try {
+            if (!announced) {
+              const state = await quality.of(name);
+              if (state !== null) {
+                await tell(state);
+                await tellLevel(state, null);
+              }
             }
+            while (await judge(name, asked ? 1 : config.gamesMin)) if (asked) break;
+            failing.delete(name);
+          } catch (thrown) {
+            const reason = messageOf(thrown).slice(0, 2000);
+            if (failing.get(name) !== reason) await publish('QUALITY_CHECK_FAILED', { config: name, reason });
+            failing.set(name, reason);
+            // Of a game that this version does not know, that is all there is to say; anything else is our own trouble.
+            if (isGameConfig(name)) trouble ??= thrown;
           }
-          while (await judge(name, asked ? 1 : config.gamesMin)) if (asked) break;
-          failing.delete(name);
-        } catch (thrown) {
-          const reason = messageOf(thrown).slice(0, 2000);
-          if (failing.get(name) !== reason) await publish('QUALITY_CHECK_FAILED', { config: name, reason });
-          failing.set(name, reason);
         }
-      }
-      announced = true;
-      lookedAt = clock.monotonicMs();
-    });
+        if (trouble !== null) throw trouble as Error;
+        announced = true;
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: {
@@ -185,13 +196,19 @@ export const qualityMonitor = daemonsWith<Floor>()({
       },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const stalenessSeconds = clock.since(lookedAt);
-        const details = { scores: { ...scores }, judged, lastProgressAt: lookedAt, stalenessSeconds };
+        const verdict = rounds.verdict({ scores: { ...scores }, judged });
         const [failed] = failing;
-        if (failed !== undefined) return degraded(`cannot judge ${failed[0]}: ${failed[1]}`, details);
-        return stalenessSeconds > 10 + 5 * config.periodSeconds
-          ? degraded(`nothing was judged for ${stalenessSeconds.toFixed(0)} s`, details)
-          : healthy(details);
+        return failed === undefined || verdict.status !== 'healthy'
+          ? verdict
+          : degraded(`cannot judge ${failed[0]}: ${failed[1]}`, verdict.details);
+      },
+      breakage: {
+        what: 'closes the handles of the canonical stores',
+        async break() {
+          if ((await games.configs()).length === 0) await games.database(DRILL_CONFIG); // opens an empty one
+          await handles.close('canonical');
+        },
+        heal: () => handles.reopen('canonical'),
       },
     };
   },

@@ -6,18 +6,21 @@
  * of a job stays until its outcome is recorded and told, so a result found there is one that was not told yet.
  */
 import { messageOf, OrchestratorError } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Timer } from '../../seams/clock.ts';
 import type { ExportRange, Floor, Shard } from '../../training/floor.ts';
 import { PROTOCOL_VERSION } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot } from '../job-slot.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 /** Shards per config looked at for one that was recorded and not told: one is open at a time, so two are plenty. */
 const UNTOLD_SHARDS = 2;
 const RETRY_SECONDS_MAX = 600;
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const autoExport = daemonsWith<Floor>()({
   type: 'AUTO_EXPORT',
@@ -50,11 +53,12 @@ export const autoExport = daemonsWith<Floor>()({
   // 300 games are some 18,000 boards: enough to see a difference, and self-play has them together in seconds.
   quick: { periodSeconds: 3, gamesMin: 150, gamesNow: 300, gamesMax: 3000, cooldownSeconds: 5, retrySeconds: 2 },
 
-  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, games, samples, objects, jobs }) {
+  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, games, samples, objects, jobs, handles }) {
     const tools = { clock, signal, jobs, spawn, spawned, endProcess };
     const slots = new Map<string, JobSlot<'export'>>();
     /** Monotonic milliseconds before which a failed export is left alone, by id. */
     const notBefore = new Map<string, number>();
+    let caughtUp = false;
     let open: readonly ExportRange[] = [];
     let swept = false;
     /** For the end of a cooldown; the latest to be met stands, and the others are met by the next period at the latest. */
@@ -62,7 +66,6 @@ export const autoExport = daemonsWith<Floor>()({
     let shards = 0;
     let rows = 0;
     let failures = 0;
-    let lookedAt = clock.monotonicMs();
 
     const slotOf = (name: string): JobSlot<'export'> => {
       const known = slots.get(name);
@@ -146,7 +149,16 @@ export const autoExport = daemonsWith<Floor>()({
       return age < 0 ? 0 : Math.max(0, config.cooldownSeconds - age);
     };
 
+    /** What an earlier start recorded and had not told. */
+    const catchUp = async (): Promise<void> => {
+      for (const name of await games.configs())
+        for (const shard of await samples.window(name, { shards: UNTOLD_SHARDS }))
+          if ((await jobs.result('export', shard.shardId)) !== null) await tell(shard);
+      caughtUp = true;
+    };
+
     const round = async (): Promise<void> => {
+      if (!caughtUp) await catchUp();
       const gamesMin = swept ? config.gamesMin : config.gamesNow;
       swept = false;
       let running = 0;
@@ -171,21 +183,16 @@ export const autoExport = daemonsWith<Floor>()({
         if (range !== null && (await pursue(range))) running++;
       }
       open = await samples.openExports();
-      lookedAt = clock.monotonicMs();
     };
 
-    const look = coalesced(round);
+    const rounds = new Rounds({ clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds }, round);
+    const look = (): Promise<void> => rounds.run();
     const again = (): void =>
       void look().catch((error: unknown) => {
         if (!signal.aborted) log.warn(`cannot look after the exports: ${messageOf(error)}`);
       });
 
     return {
-      async start() {
-        for (const name of await games.configs())
-          for (const shard of await samples.window(name, { shards: UNTOLD_SHARDS }))
-            if ((await jobs.result('export', shard.shardId)) !== null) await tell(shard);
-      },
       on: { NEW_GAMES_AVAILABLE: look, DATA_SYNC_COMPLETED: look },
       every: {
         periodSeconds: config.periodSeconds,
@@ -195,11 +202,19 @@ export const autoExport = daemonsWith<Floor>()({
         },
       },
       health() {
-        const details = { shards, rows, failures, open: open.length, lastProgressAt: lookedAt };
+        const verdict = rounds.verdict({ shards, rows, failures, open: open.length });
         const stuck = open.find(({ attempts }) => attempts > 2);
-        return stuck === undefined
-          ? healthy(details)
-          : degraded(`export ${stuck.exportId} failed ${stuck.attempts} times: ${stuck.lastFailure ?? ''}`, details);
+        return stuck === undefined || verdict.status !== 'healthy'
+          ? verdict
+          : degraded(
+              `export ${stuck.exportId} failed ${stuck.attempts} times: ${stuck.lastFailure ?? ''}`,
+              verdict.details,
+            );
+      },
+      breakage: {
+        what: 'closes the handle of pipeline.db',
+        break: () => handles.close('pipeline'),
+        heal: () => handles.reopen('pipeline'),
       },
     };
   },

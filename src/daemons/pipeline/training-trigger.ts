@@ -6,10 +6,9 @@
  * the last training ended), so a restart changes no answer; the first test that fails is kept as the reason.
  */
 import { createHash } from 'node:crypto';
-import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor, Intensity, Shard } from '../../training/floor.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 /** What a training item holds at most. */
@@ -22,6 +21,9 @@ const PACE: Readonly<Record<Intensity, number | null>> = {
 };
 
 const ACTIVE = ['pending', 'claimed', 'running'] as const;
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const trainingTrigger = daemonsWith<Floor>()({
   type: 'TRAINING_TRIGGER',
@@ -68,11 +70,10 @@ export const trainingTrigger = daemonsWith<Floor>()({
   // the verdict on the last, since it starts from the champion.
   quick: { periodSeconds: 3, windowRows: 72_000, cooldownSeconds: 2, evaluationsMax: 1, timeoutSeconds: 300 },
 
-  create({ config, clock, log, publish, games, samples, quality, queue, models, evaluations, feedback }) {
+  create({ config, clock, log, publish, games, samples, quality, queue, models, evaluations, feedback, handles }) {
     const reasons: Record<string, string> = {};
     let ordered = 0;
     let announced = false;
-    let lookedAt = clock.monotonicMs();
 
     /** All unseen shards, and the newest seen ones as far as the window reaches; oldest first. */
     const choose = (onDisk: readonly Shard[], unseen: ReadonlySet<string>): Shard[] => {
@@ -140,21 +141,28 @@ export const trainingTrigger = daemonsWith<Floor>()({
       return null;
     };
 
-    const look = coalesced(async () => {
-      const active = await queue.list({ kind: 'training', states: ACTIVE, limit: config.atOnce });
-      if (!announced)
-        for (const { key, state, work } of active)
-          if (state === 'pending')
-            await publish('WORK_QUEUED', { kind: 'training', config: work.config, items: 1 }, { id: `queued:${key}` });
-      announced = true;
-      let count = active.length;
-      for (const name of await games.configs()) {
-        const reason = await decide(name, count);
-        if (reason === null) count++;
-        reasons[name] = reason ?? 'ordered';
-      }
-      lookedAt = clock.monotonicMs();
-    });
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        const active = await queue.list({ kind: 'training', states: ACTIVE, limit: config.atOnce });
+        if (!announced)
+          for (const { key, state, work } of active)
+            if (state === 'pending')
+              await publish(
+                'WORK_QUEUED',
+                { kind: 'training', config: work.config, items: 1 },
+                { id: `queued:${key}` },
+              );
+        announced = true;
+        let count = active.length;
+        for (const name of await games.configs()) {
+          const reason = await decide(name, count);
+          if (reason === null) count++;
+          reasons[name] = reason ?? 'ordered';
+        }
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: {
@@ -168,12 +176,11 @@ export const trainingTrigger = daemonsWith<Floor>()({
         MODEL_PROMOTED: look,
       },
       every: { periodSeconds: config.periodSeconds, run: look },
-      health() {
-        const stalenessSeconds = clock.since(lookedAt);
-        const details = { ordered, reasons: { ...reasons }, lastProgressAt: lookedAt };
-        return stalenessSeconds > 10 + 5 * config.periodSeconds
-          ? degraded(`no decision for ${stalenessSeconds.toFixed(0)} s`, { ...details, stalenessSeconds })
-          : healthy(details);
+      health: () => rounds.verdict({ ordered, reasons: { ...reasons } }),
+      breakage: {
+        what: 'closes the handle of pipeline.db',
+        break: () => handles.close('pipeline'),
+        heal: () => handles.reopen('pipeline'),
       },
     };
   },

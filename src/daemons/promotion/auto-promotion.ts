@@ -6,11 +6,10 @@
  * moves the champion. What time will change (the cooldown, too few games in store) postpones a verdict; what is a fact
  * about the model decides it.
  */
-import { degraded, healthy } from '../../health/verdict.ts';
 import type { Decision, Evaluation, Floor } from '../../training/floor.ts';
 import { BASELINES, type EvaluationRow } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 /** Finished evaluations per config whose rejection is told again at start. */
@@ -23,6 +22,9 @@ interface Finding {
 
 const shown = ({ score, low, high, games }: EvaluationRow): string =>
   `${score.toFixed(3)} [${low.toFixed(2)}, ${high.toFixed(2)}] over ${games} games`;
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const autoPromotion = daemonsWith<Floor>()({
   type: 'AUTO_PROMOTION',
@@ -53,11 +55,11 @@ export const autoPromotion = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 2, trainingGamesMin: 150, cooldownSeconds: 0 },
 
-  create({ config, clock, log, publish, games, models, evaluations, ratings, quality }) {
+  create({ config, clock, log, publish, games, models, evaluations, ratings, quality, handles }) {
     const postponed: Record<string, string> = {};
+    let caughtUp = false;
     let promotions = 0;
     let rejections = 0;
-    let lookedAt = clock.monotonicMs();
 
     /** What time will change; null when a verdict can be given now. */
     const postponement = async (name: string): Promise<string | null> => {
@@ -138,37 +140,43 @@ export const autoPromotion = daemonsWith<Floor>()({
       await tell(decision);
     };
 
-    const look = coalesced(async () => {
-      const waiting = new Map<string, string | null>();
-      for (const judged of await evaluations.undecided()) {
-        const name = judged.config;
-        if (!waiting.has(name)) waiting.set(name, await postponement(name));
-        if (waiting.get(name) === null) await decide(judged);
-      }
-      for (const name of Object.keys(postponed)) delete postponed[name];
-      for (const [name, reason] of waiting) if (reason !== null) postponed[name] = reason;
-      lookedAt = clock.monotonicMs();
-    });
+    /** Verdicts that an earlier start gave and may not have told. */
+    const catchUp = async (): Promise<void> => {
+      for (const decision of await models.uncommitted()) await tell(decision);
+      for (const name of await games.configs())
+        for (const judged of await evaluations.history({ config: name, limit: TOLD_AGAIN }))
+          if ((await models.get(judged.modelId))?.state === 'rejected') {
+            // The verdict is there, so this returns it and decides nothing.
+            const { decision } = await models.decide({ ...judged, promote: false, reasons: [] });
+            if (!decision.promote) await tell(decision);
+          }
+      caughtUp = true;
+    };
+
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        if (!caughtUp) await catchUp();
+        const waiting = new Map<string, string | null>();
+        for (const judged of await evaluations.undecided()) {
+          const name = judged.config;
+          if (!waiting.has(name)) waiting.set(name, await postponement(name));
+          if (waiting.get(name) === null) await decide(judged);
+        }
+        for (const name of Object.keys(postponed)) delete postponed[name];
+        for (const [name, reason] of waiting) if (reason !== null) postponed[name] = reason;
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
-      async start() {
-        for (const decision of await models.uncommitted()) await tell(decision);
-        for (const name of await games.configs())
-          for (const judged of await evaluations.history({ config: name, limit: TOLD_AGAIN }))
-            if ((await models.get(judged.modelId))?.state === 'rejected') {
-              // The verdict is there, so this returns it and decides nothing.
-              const { decision } = await models.decide({ ...judged, promote: false, reasons: [] });
-              if (!decision.promote) await tell(decision);
-            }
-      },
       on: { EVALUATION_COMPLETED: look },
       every: { periodSeconds: config.periodSeconds, run: look },
-      health() {
-        const stalenessSeconds = clock.since(lookedAt);
-        const details = { promotions, rejections, postponed: { ...postponed }, lastProgressAt: lookedAt };
-        return stalenessSeconds > 10 + 5 * config.periodSeconds
-          ? degraded(`no look at evaluations for ${stalenessSeconds.toFixed(0)} s`, { ...details, stalenessSeconds })
-          : healthy(details);
+      health: () => rounds.verdict({ promotions, rejections, postponed: { ...postponed } }),
+      breakage: {
+        what: 'closes the handle of models.db',
+        break: () => handles.close('models'),
+        heal: () => handles.reopen('models'),
       },
     };
   },

@@ -6,11 +6,13 @@
  * the one that was beaten), and the announcement follows from the promotion log, so a crash anywhere between decision,
  * commit and announcement leaves something that the next look finds: promoted twice is worse than promoted late.
  */
-import { degraded, healthy } from '../../health/verdict.ts';
 import type { Floor } from '../../training/floor.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const unifiedPromotion = daemonsWith<Floor>()({
   type: 'UNIFIED_PROMOTION',
@@ -23,11 +25,10 @@ export const unifiedPromotion = daemonsWith<Floor>()({
   config: z.strictObject({ periodSeconds: seconds(30) }),
   quick: { periodSeconds: 2 },
 
-  create({ config, clock, log, publish, models }) {
+  create({ config, clock, log, publish, models, handles }) {
     let promoted = 0;
     let refused = 0;
     let waiting = 0;
-    let lookedAt = clock.monotonicMs();
 
     /** Repeatable: a decision that was committed or refused before gives the same outcome again. */
     const commit = async (name: string, modelId: string, decisionId: string): Promise<void> => {
@@ -58,17 +59,20 @@ export const unifiedPromotion = daemonsWith<Floor>()({
       }
     };
 
-    const look = coalesced(async () => {
-      await announce();
-      const open = await models.uncommitted();
-      waiting = open.length;
-      for (const { config: name, modelId, decisionId } of open) {
-        await commit(name, modelId, decisionId);
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
         await announce();
-        waiting--;
-      }
-      lookedAt = clock.monotonicMs();
-    });
+        const open = await models.uncommitted();
+        waiting = open.length;
+        for (const { config: name, modelId, decisionId } of open) {
+          await commit(name, modelId, decisionId);
+          await announce();
+          waiting--;
+        }
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: {
@@ -79,12 +83,11 @@ export const unifiedPromotion = daemonsWith<Floor>()({
         },
       },
       every: { periodSeconds: config.periodSeconds, run: look },
-      health() {
-        const stalenessSeconds = clock.since(lookedAt);
-        const details = { promoted, refused, waiting, lastProgressAt: lookedAt };
-        return stalenessSeconds > 10 + 5 * config.periodSeconds
-          ? degraded(`no look at decisions for ${stalenessSeconds.toFixed(0)} s`, { ...details, stalenessSeconds })
-          : healthy(details);
+      health: () => rounds.verdict({ promoted, refused, waiting }),
+      breakage: {
+        what: 'closes the handle of models.db',
+        break: () => handles.close('models'),
+        heal: () => handles.reopen('models'),
       },
     };
   },

@@ -6,11 +6,11 @@
  * freshness; merging twice would cost truth. A table is told under the number of results it rests on, so a crash between
  * merging and telling is mended by the next look.
  */
-import { messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { OrchestratorError, type ErrorCode } from '../../errors.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Floor, MergeReceipt, NodeRow } from '../../training/floor.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 const PAGE_ROWS = 1000;
@@ -18,6 +18,12 @@ const PAGE_ROWS = 1000;
 const PAGES_MAX = 20;
 /** Agents of one match, as a rule: for rows that somebody else merged. */
 const AGENTS = 2;
+
+/** The node's trouble, which holds up no other node; all else is our own. */
+const OF_NODE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['NODE_UNREACHABLE', 'NODE_REFUSED', 'FLOOR_INPUT_INVALID']);
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const eloSync = daemonsWith<Floor>()({
   type: 'ELO_SYNC',
@@ -31,7 +37,7 @@ export const eloSync = daemonsWith<Floor>()({
   config: z.strictObject({ periodSeconds: seconds(300), staleSeconds: seconds(900) }),
   quick: { periodSeconds: 5, staleSeconds: 60 },
 
-  create({ config, clock, log, publish, games, models, nodes, ratings }) {
+  create({ config, clock, log, publish, games, models, nodes, ratings, handles }) {
     /** Results that the table of a config rested on when it was last told, by config. */
     const told = new Map<string, number>();
     /** Rows merged since then, by config. */
@@ -40,7 +46,6 @@ export const eloSync = daemonsWith<Floor>()({
     let refused = 0;
     let unreachable: readonly string[] = [];
     let snapshot: string | null = null;
-    let mergedAt = clock.monotonicMs();
 
     const tellMoved = async ({ source, cursor, moved }: MergeReceipt): Promise<void> => {
       for (const change of moved)
@@ -86,33 +91,36 @@ export const eloSync = daemonsWith<Floor>()({
       }
     };
 
-    const look = coalesced(async () => {
+    const rounds = new Rounds({ clock, gapSeconds: GAP_SECONDS, staleSeconds: config.staleSeconds }, async () => {
       const away: string[] = [];
       for (const node of await nodes.list({ states: ['live', 'draining'] }))
         try {
           await pull(node);
         } catch (thrown) {
-          away.push(`${node.nodeId}: ${messageOf(thrown)}`);
+          if (!(thrown instanceof OrchestratorError && OF_NODE.has(thrown.code))) throw thrown;
+          away.push(`${node.nodeId}: ${thrown.message}`);
         }
       unreachable = away;
       await tell();
       const { sha256, changed } = await ratings.snapshot();
       if (changed) log.debug(`the rating table is now ${sha256}`);
       snapshot = sha256;
-      mergedAt = clock.monotonicMs();
     });
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: { MODEL_PROMOTED: look, HOST_ONLINE: look },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const stalenessSeconds = clock.since(mergedAt);
-        const details = { merged, refused, snapshot, unreachable: unreachable.length, lastProgressAt: mergedAt };
-        if (stalenessSeconds > config.staleSeconds)
-          return degraded(`no merge for ${stalenessSeconds.toFixed(0)} s`, { ...details, stalenessSeconds });
-        return unreachable.length === 0
-          ? healthy(details)
-          : degraded(`${unreachable.length} nodes gave no matches: ${unreachable[0]}`, details);
+        const verdict = rounds.verdict({ merged, refused, snapshot, unreachable: unreachable.length });
+        return unreachable.length === 0 || verdict.status !== 'healthy'
+          ? verdict
+          : degraded(`${unreachable.length} nodes gave no matches: ${unreachable[0]}`, verdict.details);
+      },
+      breakage: {
+        what: 'closes the handle of elo.db',
+        break: () => handles.close('ratings'),
+        heal: () => handles.reopen('ratings'),
       },
     };
   },

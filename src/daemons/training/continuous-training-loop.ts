@@ -8,7 +8,7 @@
  * whatever was left undone: a held item, a result, a live program, or a folder.
  */
 import { messageOf, OrchestratorError, type ErrorCode } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Floor, WorkItem } from '../../training/floor.ts';
 import {
   PROTOCOL_VERSION,
@@ -16,9 +16,9 @@ import {
   type TrainResult,
   type WorkPayload,
 } from '../../training/programs/protocol.ts';
-import { coalesced } from '../coalesced.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { JobSlot, type JobLook } from '../job-slot.ts';
+import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
 const TYPE = 'CONTINUOUS_TRAINING_LOOP';
@@ -40,6 +40,9 @@ type Training = Extract<WorkPayload, { kind: 'training' }>;
 
 const medianOf = (values: readonly number[]): number =>
   values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)]!;
+
+/** Between two rounds that events ask for: bursts share one. */
+const GAP_SECONDS = 0.1;
 
 export const continuousTrainingLoop = daemonsWith<Floor>()({
   type: TYPE,
@@ -76,12 +79,27 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
   // Two passes over the window of TRAINING_TRIGGER: some 2 s of one core.
   quick: { periodSeconds: 1, leaseSeconds: 60, boards: 150_000, epochsMax: 2, secondsMax: 20, silentSecondsMax: 30 },
 
-  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, queue, samples, models, objects, jobs }) {
+  create({
+    config,
+    clock,
+    signal,
+    log,
+    publish,
+    spawn,
+    spawned,
+    endProcess,
+    queue,
+    samples,
+    models,
+    objects,
+    jobs,
+    handles,
+  }) {
+    let caughtUp = false;
     let trained = 0;
     let failures = 0;
     let lastFailure: string | null = null;
     let current: { itemId: string; modelId: string; step: number; steps: number } | null = null;
-    let lookedAt = clock.monotonicMs();
     const slot = new JobSlot(
       'train',
       'train',
@@ -218,41 +236,51 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
       return true;
     };
 
-    const look = coalesced(async () => {
-      for (;;) {
-        const [held] = await queue.list({ kind: 'training', holder: TYPE, states: ['claimed', 'running'], limit: 1 });
-        // A program without an item is of one that was lost meanwhile: it must not be taken for that of the next.
-        if (held === undefined) await slot.clear();
-        const item =
-          held ?? (await queue.claim({ holder: TYPE, kinds: ['training'], leaseSeconds: config.leaseSeconds }));
-        if (item === null) current = null;
-        if (item === null || (await pursue(item))) break;
-      }
-      lookedAt = clock.monotonicMs();
-    });
+    /** Folders of items that an earlier start closed. */
+    const catchUp = async (): Promise<void> => {
+      const states = ['completed', 'failed', 'cancelled'] as const;
+      for (const { itemId } of await queue.list({ kind: 'training', states, limit: CLOSED_ITEMS }))
+        await jobs.discard('train', itemId);
+      caughtUp = true;
+    };
+
+    const rounds = new Rounds(
+      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      async () => {
+        if (!caughtUp) await catchUp();
+        for (;;) {
+          const [held] = await queue.list({ kind: 'training', holder: TYPE, states: ['claimed', 'running'], limit: 1 });
+          // A program without an item is of one that was lost meanwhile: it must not be taken for that of the next.
+          if (held === undefined) await slot.clear();
+          const item =
+            held ?? (await queue.claim({ holder: TYPE, kinds: ['training'], leaseSeconds: config.leaseSeconds }));
+          if (item === null) current = null;
+          if (item === null || (await pursue(item))) break;
+        }
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
     const again = (): void =>
       void look().catch((error: unknown) => {
         if (!signal.aborted) log.warn(`cannot look after the training: ${messageOf(error)}`);
       });
 
     return {
-      async start() {
-        const states = ['completed', 'failed', 'cancelled'] as const;
-        for (const { itemId } of await queue.list({ kind: 'training', states, limit: CLOSED_ITEMS }))
-          await jobs.discard('train', itemId);
-      },
       on: { WORK_QUEUED: ({ body }) => (body.kind === 'training' ? look() : undefined) },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const movedAt = slot.movedAt ?? lookedAt;
-        const details = { trained, failures, current, lastProgressAt: movedAt };
-        const stalenessSeconds = clock.since(movedAt);
-        if (current !== null && stalenessSeconds > config.silentSecondsMax / 2)
-          return degraded(`${current.modelId} made no step for ${stalenessSeconds.toFixed(0)} s`, {
-            ...details,
-            stalenessSeconds,
-          });
-        return lastFailure === null ? healthy(details) : degraded(`the last training failed: ${lastFailure}`, details);
+        const movedAt = slot.movedAt;
+        const verdict = rounds.verdict({ trained, failures, current, movedAt });
+        if (verdict.status !== 'healthy') return verdict;
+        const stillSeconds = movedAt === null ? 0 : clock.since(movedAt);
+        if (current !== null && stillSeconds > config.silentSecondsMax / 2)
+          return degraded(`${current.modelId} made no step for ${stillSeconds.toFixed(0)} s`, verdict.details);
+        return lastFailure === null ? verdict : degraded(`the last training failed: ${lastFailure}`, verdict.details);
+      },
+      breakage: {
+        what: 'closes the handle of work.db',
+        break: () => handles.close('queue'),
+        heal: () => handles.reopen('queue'),
       },
     };
   },

@@ -106,7 +106,7 @@ describe(TYPE, function () {
     const kills = await sweepKills(bench, crashesOf(bench), {
       definition: evaluation,
       config: { ...NOW, periodSeconds: 30 },
-      stride: 2,
+      stride: 3,
       prepare: async (round) => void ({ modelId } = await trained(round)),
       done: () => told().includes(modelId),
       async check(round) {

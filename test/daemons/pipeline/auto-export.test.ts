@@ -103,7 +103,7 @@ describe(TYPE, function () {
       definition: autoExport,
       // Looks while the program runs are all alike, and each would be killed.
       config: { ...NOW, periodSeconds: 30 },
-      stride: 2,
+      stride: 3,
       prepare: (round) => newGames(20, round),
       done: async () =>
         (await bench.floor.samples.unexported(CONFIG)).games === 0 &&

@@ -120,7 +120,7 @@ describe(TYPE, function () {
     const kills = await sweepKills(bench, crashesOf(bench), {
       definition: continuousTrainingLoop,
       config: { ...NOW, periodSeconds: 30 },
-      stride: 2,
+      stride: 3,
       async prepare(round) {
         const shard = await makeShard(bench, 10, round);
         itemId = await order(training(`item-${round}`, [shard.shardId]));

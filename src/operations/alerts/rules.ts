@@ -122,7 +122,8 @@ const readDaemon = (when: AlertRule['when'], seen: Sighting, down: Down | undefi
         return {
           over: true,
           value,
-          words: () => `${type} failed ${value} health checks in a row (more than ${when.over}): ${health.message}`,
+          words: () =>
+            `${type} failed ${value} health checks in a row (more than ${when.over}): ${state === 'RUNNING' ? health.message : whyOf(seen)}`,
         };
       if (seen.wanted === 'down') return unwanted;
       // A fresh start has a clean streak and has proven nothing.

@@ -76,6 +76,9 @@ export interface Drills {
   close(): Promise<void>;
 }
 
+const nameOf = (drill: Drill, target: string | null): string =>
+  `drill ${drill}${target === null ? '' : ` on ${target}`}`;
+
 const word = z.string().min(1).max(200);
 const ARGUMENTS = z.object({
   drill: word.optional(),
@@ -100,7 +103,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
   const parts = { runtime, router, clock };
   const closing = new AbortController();
   const counts = { passed: 0, failed: 0 };
-  let current: { readonly name: string; readonly done: Promise<unknown> } | null = null;
+  let current: { name: string; readonly done: Promise<unknown> } | null = null;
   let injection: Injection | null = null;
 
   // ------------------------------------------------------------------------------------------ who may be what
@@ -225,6 +228,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
         return record.end('failed');
       }
       target = chooseTarget(drill, typed, place, facts());
+      if (current !== null) current.name = nameOf(drill, target);
       if (target !== null && target !== typed) await watch.until(() => isSettled(target), STEADY_MS);
       record = recordOf(request, target, 'running');
       record.save();
@@ -263,7 +267,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
   };
 
   const run = async (request: DrillRequest, signal?: AbortSignal): Promise<DrillResult> => {
-    const name = `drill ${request.drill}${request.target == null ? '' : ` on ${request.target}`}`;
+    const name = nameOf(request.drill, request.target ?? null);
     checkNames(request);
     refuseWhile(`begin ${name}`);
     const both = signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]);

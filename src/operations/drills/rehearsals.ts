@@ -368,7 +368,8 @@ export const fullRecovery = async (stage: Stage, drainMs: number | null): Promis
 
   watch.begin();
   const begunAt = clock.monotonicMs();
-  record.begin('stops the whole fleet and starts it again');
+  record.set({ fault: 'stops the whole fleet and starts it again' });
+  record.begin('');
   const leftSeen: string[] = [];
   let looked = 0;
   const endLook = supervisor.onTurn(() => {
@@ -413,7 +414,7 @@ export const fullRecovery = async (stage: Stage, drainMs: number | null): Promis
     'nothing was left between stop and start',
     stop.aliveAtFirstStart.length === 0 && leftSeen.length === 0,
     stop.aliveAtFirstStart.length + leftSeen.length === 0
-      ? `no scope and no process, looked at ${looked} times while it drained`
+      ? `no scope and no process (${looked} looks while it drained)`
       : someOf([...stop.aliveAtFirstStart, ...leftSeen]),
   );
   const drainedMs = (stop.firstStartAt ?? 0) - (stop.lastGoneAt ?? 0);

@@ -187,6 +187,17 @@ describe('alert rules: one alert per crossing', () => {
     ]);
   });
 
+  it('a daemon that its failed checks have ended already is told with what ended it', () => {
+    const seen = watch();
+    seen.see({
+      state: 'RESTARTING',
+      health: unknown('not running'),
+      streak: 3,
+      lastError: '3 failed checks: no answer',
+    });
+    expect(seen.told[0]?.message).to.match(/3 health checks in a row \(more than 2\): 3 failed checks: no answer$/);
+  });
+
   it('the end of an alert carries when it began', () => {
     const seen = watch();
     seen.see({ state: 'FAILED', lastError: 'boom' });

@@ -353,6 +353,32 @@ describe('drills on a live fleet', function () {
     void running;
   });
 
+  it('a resource that an interrupted drill left broken is mended by the next start of its daemon', async () => {
+    const first = await rehearse();
+    await first.live.settled();
+    await first.ask('inject', { drill: 'health-failure', target: 'SINK' });
+    const kept = `${first.live.folder}/daemons/SINK/kept`;
+    expect(realFileSystem().exists(kept)).to.be.false;
+    await first.live.abandon();
+
+    const second = await rehearse({ folder: first.live.folder });
+    await second.live.settled();
+    expect(realFileSystem().exists(kept)).to.be.true;
+    expect((await second.ask<DrillReports>('report')).results[0]).to.include({ status: 'interrupted', passed: false });
+    expect(second.live.supervisor.statusOf('SINK')).to.include({ restartCount: 0 });
+  });
+
+  it('a loop that is stopped in the middle of a drill heals first and says that it was interrupted', async () => {
+    const { live, drills } = await rehearse();
+    const running = drills.run({ drill: 'crash-loop', target: 'LEAF' });
+    await live.until('it failed once', () => (live.supervisor.core.get('LEAF')?.restarts ?? 0) >= 1);
+    await drills.close();
+    expect(await running).to.include({ status: 'interrupted', passed: false, reason: 'the loop is stopping' });
+    await live.settled();
+    expect(live.supervisor.statusOf('LEAF')).to.include({ state: 'RUNNING', restartCount: 0 });
+    expect((await refusal(drills.run({ drill: 'router-loss' }))).message).to.match(/the loop is stopping$/);
+  });
+
   it('four drills within an hour raise no restart alert; a crash of a critical target is critical-down, and resolved', async () => {
     const { live, drills } = await rehearse();
     await live.settled();

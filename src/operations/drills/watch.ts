@@ -82,7 +82,8 @@ export const watchFleet = (
           } catch (thrown) {
             return end(() => reject(thrown as Error));
           }
-          if (holds) end(() => resolve(true));
+          // A state may be seen before the turn that made it was told: by then its transitions are here too.
+          if (holds) end(() => clock.soon(() => resolve(true)));
         };
         const onAbort = (): void => end(() => reject(signal.reason as Error));
         const tick = clock.every(LOOK_MS, look, { background: true });

@@ -10,9 +10,10 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
 import { DRILLS } from '../../fleet/schema.ts';
-import type { DaemonSpec } from '../../fleet/types.ts';
+import type { DaemonSpec, ScheduleEntry } from '../../fleet/types.ts';
 import type { Clock } from '../../seams/clock.ts';
 import type { FileSystem } from '../../seams/file-system.ts';
+import type { ScheduledOutcome } from '../schedule/schedule.ts';
 import type { DrillVerb } from '../server/protocol.ts';
 import { drillArguments, drillRefused, someOf, unknownDrill, unknownResult, unknownTarget } from './errors.ts';
 import { crashLoopFault, faultOf, type Fault } from './faults.ts';
@@ -69,6 +70,8 @@ export interface Drills {
    */
   handle(verb: DrillVerb, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown>;
   run(request: DrillRequest, signal?: AbortSignal): Promise<DrillResult>;
+  /** What `schedule` of the fleet file asks for. */
+  onSchedule(entry: Pick<ScheduleEntry, 'drill' | 'target'>): Promise<ScheduledOutcome>;
   /** The drill or the injection under way, in words; null: none. */
   busy(): string | null;
   gauges(): Readonly<Record<string, number>>;
@@ -116,7 +119,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
       critical: member.spec.critical,
       autoRestart: member.spec.autoRestart,
       recoveryTargetSeconds: member.spec.recoveryTargetSeconds,
-      takesDown: core.closure([member], 'lost').size,
+      dependents: member.neededBy.filter(({ kind }) => kind === 'hard').length,
       cyclePeriodsSeconds: runtime.cyclePeriodsOf(member.type),
       topics: router === null ? [] : member.spec.definition.subscribes,
       breakage: runtime.breakageOf(member.type)?.what ?? null,
@@ -416,6 +419,11 @@ export const startDrills = (options: DrillsOptions): Drills => {
 
   return {
     run,
+    async onSchedule({ drill, target }) {
+      const result = await run({ drill: drillNamed(drill ?? undefined), target, origin: 'schedule' });
+      const { passed, id, status, reason } = result;
+      return { ok: passed === true, message: `${id} ${status}${reason === null ? '' : `: ${reason}`}` };
+    },
     async handle(verb, args, signal) {
       const parsed = ARGUMENTS.safeParse(args);
       if (!parsed.success) {

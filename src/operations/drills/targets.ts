@@ -17,8 +17,8 @@ export interface TargetFacts {
   readonly critical: boolean;
   readonly autoRestart: boolean;
   readonly recoveryTargetSeconds: number | null;
-  /** Daemons that go down with it. */
-  readonly takesDown: number;
+  /** Daemons with a hard edge onto it. */
+  readonly dependents: number;
   readonly cyclePeriodsSeconds: readonly number[];
   readonly topics: readonly string[];
   /** How its real resource is broken, in words; null: it declares none. */
@@ -79,13 +79,13 @@ const fitFor = (drill: Drill, fleet: readonly TargetFacts[], place: HangPlace | 
 
 /**
  * Who is taken when nobody was named: the least harm that still measures something. One with a recovery target before one
- * without (not the router, which has a drill of its own); for a crash loop one that takes nobody down and is not critical.
+ * without (not the router, which has a drill of its own); for a crash loop one that nobody needs and that is not critical.
  */
 const defaultOf = (drill: Drill, fit: readonly TargetFacts[]): string | null => {
-  const harm = ({ type, critical, takesDown, recoveryTargetSeconds }: TargetFacts): number[] =>
+  const harm = ({ type, critical, dependents, recoveryTargetSeconds }: TargetFacts): number[] =>
     drill === 'crash-loop'
-      ? [critical ? 1 : 0, takesDown]
-      : [type === ROUTER_DAEMON ? 1 : 0, recoveryTargetSeconds === null ? 1 : 0, takesDown];
+      ? [critical ? 1 : 0, dependents]
+      : [type === ROUTER_DAEMON ? 1 : 0, recoveryTargetSeconds === null ? 1 : 0, dependents];
   const worse = (one: TargetFacts, other: TargetFacts): number => {
     const [a, b] = [harm(one), harm(other)];
     const at = a.findIndex((value, index) => value !== b[index]);

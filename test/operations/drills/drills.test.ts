@@ -379,6 +379,14 @@ describe('drills on a live fleet', function () {
     expect((await refusal(drills.run({ drill: 'router-loss' }))).message).to.match(/the loop is stopping$/);
   });
 
+  it('a drill of the schedule is kept as such, and one that cannot begin says why', async () => {
+    const { drills, ask } = await rehearse();
+    const outcome = await drills.onSchedule({ drill: 'daemon-crash', target: 'LEAF' });
+    expect(outcome.message).to.match(/^d-\d{8}-\d{9}-daemon-crash passed$/);
+    expect((await ask<DrillResult>('report', { id: 'last' })).origin).to.equal('schedule');
+    expect((await refusal(drills.onSchedule({ drill: 'no-such', target: null }))).code).to.equal('ARGUMENTS_INVALID');
+  });
+
   it('four drills within an hour raise no restart alert; a crash of a critical target is critical-down, and resolved', async () => {
     const { live, drills } = await rehearse();
     await live.settled();

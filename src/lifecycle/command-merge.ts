@@ -7,20 +7,20 @@ import type { DaemonState } from './states.ts';
 export const ACT_VERBS = ['start', 'stop', 'restart', 'reset'] as const;
 export type ActVerb = (typeof ACT_VERBS)[number];
 
-/**
- * - `want`: wanted up, counter cleared, started as soon as its conditions hold
- * - `retry-now`: the delay is skipped and the counter cleared
- * - `join`: what is under way already leads there; counter cleared
- * - `after-stop`: it finishes stopping, is proven gone, and starts again
- * - `stop`: stops (dependents first)
- * - `unwant`: nothing runs; the pending start or delay is cancelled
- * - `stay-down`: it is stopping already and will not come back
- * - `cycle`: stops (its cascade first) and starts again
- * - `clear`: only the counter
- * - `nothing`: already so; it is remembered that a person wants it so
- */
-export type MergeAction =
-  'want' | 'retry-now' | 'join' | 'after-stop' | 'stop' | 'unwant' | 'stay-down' | 'cycle' | 'clear' | 'nothing';
+/** Every action with its meaning; docs/reference/lifecycle.md prints both. */
+export const MERGE_ACTIONS = {
+  want: 'wanted up, counter cleared, started as soon as its conditions hold',
+  'retry-now': 'the delay is skipped and the counter cleared',
+  join: 'what is under way already leads there; counter cleared',
+  'after-stop': 'it finishes stopping, is proven gone, and starts again',
+  stop: 'stops (dependents first)',
+  unwant: 'nothing of it runs; the pending start or delay is cancelled, and dependents that stayed up without it stop',
+  'stay-down': 'it is stopping already and will not come back',
+  cycle: 'stops (its cascade first) and starts again',
+  clear: 'only the counter',
+  nothing: 'already so; it is remembered that a person wants it so',
+} as const;
+export type MergeAction = keyof typeof MERGE_ACTIONS;
 
 export const COMMAND_MERGE: Readonly<Record<ActVerb, Readonly<Record<DaemonState, MergeAction>>>> = {
   start: {

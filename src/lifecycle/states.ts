@@ -14,6 +14,18 @@ export const DAEMON_STATES = [
 ] as const;
 export type DaemonState = (typeof DAEMON_STATES)[number];
 
+/** For docs/reference/lifecycle.md. */
+export const STATE_MEANINGS: Readonly<Record<DaemonState, string>> = {
+  STOPPED: 'not wanted; its reason says why (an operator, or the profile)',
+  WAITING: 'wanted, but a condition or a start slot is missing; `why` names it, down to the leaf',
+  STARTING: 'its start has begun and it is not ready yet; a deadline is armed',
+  RUNNING: 'ready: dependents may rely on it',
+  RESTARTING: 'exited or declared dead; the next attempt is scheduled',
+  STOPPING: 'draining, then stopping; a deadline is armed, then it is killed',
+  FAILED: 'the restart budget is spent, or a retry cannot mend it; only an operator leaves it',
+  COMPLETED: 'a one-shot task that ended well',
+};
+
 export type Wanted = 'up' | 'down';
 
 /** Why a daemon went down or was acted on; kept beside the state, shown in history, metrics and the journal. */
@@ -32,6 +44,22 @@ export const CAUSES = [
   'recovery',
 ] as const;
 export type Cause = (typeof CAUSES)[number];
+
+/** For docs/reference/lifecycle.md. */
+export const CAUSE_MEANINGS: Readonly<Record<Cause, string>> = {
+  exit: 'it ended without being asked',
+  'start-failed': 'its start threw or rejected',
+  'start-timeout': 'it was not ready before its deadline',
+  'import-failed': 'its module could not be loaded: a retry cannot mend that',
+  unhealthy: 'too many failed health checks in a row, or it asked for its own restart',
+  hung: 'too many health checks in a row that it did not answer, or it did not move: no graceful stop',
+  'dependency-lost': 'a hard dependency went away, or re-attaching to it failed',
+  operator: 'a person, or a program on behalf of one, said so',
+  schedule: 'an entry of the schedule',
+  drill: 'a rehearsal broke it on purpose: counted apart',
+  config: 'its configuration is refused: a retry cannot mend that',
+  recovery: 'a full recovery or a shutdown stops and starts everything',
+};
 
 /** A start of it exists: something may be running that must be proven gone before the next start. */
 export const isLive = (state: DaemonState): boolean =>

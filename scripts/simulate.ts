@@ -45,7 +45,7 @@ if (values.seed !== undefined) {
   process.exitCode = result.violations.length > 0 ? 1 : 0;
 } else {
   const limit = Number(values['cpu-minutes']);
-  const sum = runCampaign({
+  const sum = await runCampaign({
     ...options,
     first: Number(values.first),
     seeds: Number(values.seeds),

@@ -28,7 +28,7 @@ export interface Campaign {
 /** Runs that broke an invariant and are kept; one is enough to go on with. */
 const BROKEN_KEPT = 20;
 
-export const runCampaign = ({ first, seeds, onSeed, ...options }: CampaignOptions): Campaign => {
+export const runCampaign = async ({ first, seeds, onSeed, ...options }: CampaignOptions): Promise<Campaign> => {
   const sum: Campaign = {
     seeds: 0,
     faults: 0,
@@ -41,6 +41,7 @@ export const runCampaign = ({ first, seeds, onSeed, ...options }: CampaignOption
   };
   for (let seed = first; seed < first + seeds; seed++) {
     const result = runSeed({ ...options, seed });
+    await settled();
     sum.seeds++;
     sum.faults += result.faults;
     sum.inputs += result.inputs;
@@ -53,6 +54,9 @@ export const runCampaign = ({ first, seeds, onSeed, ...options }: CampaignOption
   }
   return sum;
 };
+
+/** Lets answers of commands arrive, which hold their world until they have. */
+export const settled = (): Promise<void> => Promise.resolve();
 
 /** What a person needs to see a broken run again. */
 export const brokenText = ({ seed, minutes, violations }: RunResult): string =>

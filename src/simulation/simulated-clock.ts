@@ -23,6 +23,8 @@ export interface SimulatedClock extends Clock {
   nextAt(): number | null;
   /** Timers armed. */
   pending(): number;
+  /** Timers fired so far. */
+  readonly fired: number;
   /** The wall clock jumps; nothing else moves (RELIABILITY F29). */
   jumpWall(ms: number): void;
   /** Time passes while nothing runs, as when the machine is suspended: what fell due is late, all at once (F30). */
@@ -118,6 +120,7 @@ export const simulatedClock = (options: { readonly wallMs?: number } = {}): Simu
   const timers = new TimerHeap();
   let now = 0;
   let order = 0;
+  let fired = 0;
   let wallOffset = options.wallMs ?? Date.UTC(2026, 0, 1);
   let advancing = false;
 
@@ -135,6 +138,7 @@ export const simulatedClock = (options: { readonly wallMs?: number } = {}): Simu
     if (timer.at > now) now = timer.at;
     const run = timer.run;
     timer.run = null;
+    fired++;
     run?.();
     return true;
   };
@@ -197,15 +201,18 @@ export const simulatedClock = (options: { readonly wallMs?: number } = {}): Simu
     },
     advanceSync(ms) {
       const until = now + ms;
-      let fired = 0;
-      while (fireNext(until)) fired++;
+      const before = fired;
+      while (fireNext(until));
       now = Math.max(now, until);
-      return fired;
+      return fired - before;
     },
     stepSync: (untilMs = Infinity) => fireNext(untilMs),
     settle: afterMacrotask,
     nextAt: () => timers.peek()?.at ?? null,
     pending: () => timers.size,
+    get fired() {
+      return fired;
+    },
     jumpWall(ms) {
       wallOffset += ms;
     },

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { DAEMON_LIFECYCLE } from '../../src/lifecycle/transitions.ts';
-import { brokenText } from '../../src/simulation/campaign.ts';
+import { brokenText, settled } from '../../src/simulation/campaign.ts';
 import { runSeed, SOMETIMES, type RunResult } from '../../src/simulation/run.ts';
 
 /** Half a minute of one core: a thousand runs of twelve simulated minutes with faults on, and some with faults off. */
@@ -12,8 +12,11 @@ describe('the simulation: a thousand seeds', function () {
   this.timeout(TIMEOUT_MS);
   const results: RunResult[] = [];
 
-  before(() => {
-    for (let seed = 1; seed <= SEEDS; seed++) results.push(runSeed({ seed, minutes: MINUTES }));
+  before(async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      results.push(runSeed({ seed, minutes: MINUTES }));
+      await settled();
+    }
   });
 
   it('breaks no invariant', () => {

@@ -57,6 +57,8 @@ interface Origin {
 }
 
 const TICK_MS = 250;
+/** Violations of one invariant that are kept; the first is the one to look at. */
+const VIOLATIONS_KEPT = 5;
 /** Sums of binary fractions. */
 const ROUNDING_MS = 1e-6;
 const LAUNCH_WINDOW_MS = 10_000;
@@ -606,8 +608,9 @@ export class Checkers {
     if (stuck.length > 0) this.#broken('I32', `not up after the last fault: ${stuck.join(', ')}`);
   }
 
-  /** I25: at rest each daemon is what was last asked of it. */
-  atRest(): void {
+  /** I25: at rest each daemon is what was last asked of it, and what waits for ever says who must act. */
+  atRest(unexplained: readonly string[]): void {
+    if (unexplained.length > 0) this.#broken('I25', `waits and does not say for whom: ${unexplained.join(', ')}`);
     for (const [daemon, wish] of this.#lastWish) {
       const { state, wanted } = this.#of(daemon);
       if (wish === 'down' ? state !== 'STOPPED' : wanted === 'down')
@@ -626,7 +629,9 @@ export class Checkers {
   }
 
   #broken(invariant: string, message: string): void {
-    if (this.violations.length < 20) this.violations.push({ invariant, at: this.#now, message });
+    let kept = 0;
+    for (const violation of this.violations) if (violation.invariant === invariant) kept++;
+    if (kept < VIOLATIONS_KEPT) this.violations.push({ invariant, at: this.#now, message });
   }
 
   #of(daemon: string): Modelled {

@@ -348,7 +348,7 @@ export const runWorld = (options: RunOptions): { readonly world: World; readonly
     clock.advanceSync(CONVERGE_MS);
     checkers.openCommands(clock.monotonicMs());
     checkers.converged(world.stuck());
-    checkers.atRest();
+    checkers.atRest(world.unexplained());
     for (const member of world.core.members)
       if (member.liveStopping !== 0)
         checkers.broken('I2', `${member.type} still counts ${member.liveStopping} stopping`);

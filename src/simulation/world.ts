@@ -260,6 +260,14 @@ export class World {
       .map((member) => `${member.type} ${member.state}`);
   }
 
+  /** At rest: daemons that wait and do not say for what, down to somebody who must act. */
+  unexplained(): string[] {
+    return this.core.members
+      .filter((member) => member.state === 'WAITING' && member.wanted === 'up')
+      .filter((member) => !this.core.waitingFor(member).some((wait) => wait.impossible && wait.remedy !== null))
+      .map((member) => member.type);
+  }
+
   isSteady(): boolean {
     return (
       !this.core.inFlight &&

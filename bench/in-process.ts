@@ -1,0 +1,203 @@
+/**
+ * Figures of 10,000 in-process daemons, with journal on disk, one subscription, one cycle timer and a health slot each:
+ * full start at least 20,000/s, and a daemon at 10,000 at most 1.3 times as dear as one at 100; all crashed at once, all
+ * back within 0.6 s; a cascade from one root and a stop of all likewise.
+ *
+ * The limit beside them is bare promises: the same number of async functions that start, fail, are caught and started
+ * again, and nothing else: no journal, no state, no subscription. Measured in the same run.
+ *
+ * A start has two ends: RUNNING, and its subscription proven by a canary through the router's thread. The figure is the
+ * first; the second is printed. Every round is a new fleet in a warm process; the quietest of the rounds is what is told,
+ * since on a shared machine the others measure the neighbours.
+ *
+ * Usage: npm run bench in-process -- [--daemons N] [--rounds N] [--no-events]
+ */
+import { parseArgs } from 'node:util';
+import { liveFleet, type LiveDaemon, type LiveFleet } from './support/live-fleet.ts';
+
+const { values } = parseArgs({
+  options: {
+    daemons: { type: 'string', default: '10000' },
+    rounds: { type: 'string', default: '5' },
+    'no-events': { type: 'boolean', default: false },
+  },
+});
+const DAEMONS = Number(values.daemons);
+const ROUNDS = Number(values.rounds);
+const FEW = 100;
+const AIM_STARTS = 20_000;
+const AIM_SCALE = 1.3;
+const AIM_BACK_MS = 600;
+
+const free = (count: number): LiveDaemon[] => Array.from({ length: count }, (_, index) => ({ type: `D${index}` }));
+const star = (count: number): LiveDaemon[] =>
+  free(count).map((daemon, index) => (index === 0 ? daemon : { ...daemon, needs: ['D0'] }));
+
+const now = (): number => performance.now();
+
+interface Round {
+  readonly startMs: number;
+  readonly provenMs: number;
+  readonly crashMs: number;
+  readonly cascadeMs: number;
+  readonly stopMs: number;
+}
+
+const boot = async (live: LiveFleet): Promise<{ runningMs: number; provenMs: number }> => {
+  const from = now();
+  live.supervisor.boot();
+  await live.allRunning();
+  const runningMs = now() - from;
+  await live.allProven();
+  return { runningMs, provenMs: now() - from };
+};
+
+const stopAll = async (live: LiveFleet): Promise<number> => {
+  const from = now();
+  const outcome = await live.supervisor.execute({
+    verb: 'shutdown',
+    daemons: [],
+    origin: 'operator',
+    reason: 'bench',
+    waitMs: 60_000,
+  });
+  if (!outcome.ok) throw new Error(`cannot measure a stop of all: ${outcome.message}`);
+  return now() - from;
+};
+
+const round = async (count: number): Promise<Round> => {
+  const events = !values['no-events'];
+  const flat = await liveFleet({ daemons: free(count), events });
+  const { runningMs, provenMs } = await boot(flat);
+  const boom = new Error('bench: crashed on purpose');
+  let from = now();
+  for (const context of [...flat.contexts.values()]) context.fail(boom);
+  await flat.allRunning();
+  const crashMs = now() - from;
+  await flat.allProven();
+  const stopMs = await stopAll(flat);
+  await flat.end();
+
+  const tree = await liveFleet({ daemons: star(count), events });
+  await boot(tree);
+  from = now();
+  tree.contexts.get('D0')?.fail(boom);
+  await tree.allRunning();
+  const cascadeMs = now() - from;
+  await tree.end();
+  return { startMs: runningMs, provenMs, crashMs, cascadeMs, stopMs };
+};
+
+/** The least that "start, crash, start again" costs in this language: a promise each. */
+const barePromises = async (count: number): Promise<{ startMs: number; backMs: number }> => {
+  const boom = new Error('bench: crashed on purpose');
+  const crash = new Array<(error: Error) => void>(count);
+  let running = 0;
+  let reached = (): void => {};
+  const daemon = (index: number) => async (): Promise<void> => {
+    await Promise.resolve();
+    const life = new Promise<void>((_resolve, reject) => (crash[index] = reject));
+    if (++running === count) reached();
+    await life;
+  };
+  const supervise = async (index: number): Promise<void> => {
+    for (let lives = 0; lives < 2; lives++) {
+      try {
+        await daemon(index)();
+      } catch {
+        running--;
+      }
+    }
+  };
+  const all = (): Promise<void> => new Promise((resolve) => (reached = resolve));
+  let up = all();
+  let from = now();
+  for (let index = 0; index < count; index++) void supervise(index);
+  await up;
+  const startMs = now() - from;
+  up = all();
+  from = now();
+  for (const reject of [...crash]) reject(boom);
+  await up;
+  return { startMs, backMs: now() - from };
+};
+
+const quietest = (rounds: readonly Round[]): Round => {
+  const least = (of: keyof Round): number => Math.min(...rounds.map((one) => one[of]));
+  return {
+    startMs: least('startMs'),
+    provenMs: least('provenMs'),
+    crashMs: least('crashMs'),
+    cascadeMs: least('cascadeMs'),
+    stopMs: least('stopMs'),
+  };
+};
+
+const measured = async (count: number, rounds: number): Promise<Round> => {
+  const all: Round[] = [];
+  for (let index = 0; index < rounds; index++) all.push(await round(count));
+  return quietest(all);
+};
+
+await round(FEW);
+await round(1_000); // warm
+const few = await measured(FEW, ROUNDS * 6);
+const many = await measured(DAEMONS, ROUNDS);
+await barePromises(DAEMONS);
+const bares: { startMs: number; backMs: number }[] = [];
+for (let index = 0; index < ROUNDS; index++) bares.push(await barePromises(DAEMONS));
+const bareStart = Math.min(...bares.map(({ startMs }) => startMs));
+const bareBack = Math.min(...bares.map(({ backMs }) => backMs));
+
+let met = true;
+const line = (what: string, figure: string, aim: string, ok: boolean, limit: string): void => {
+  met &&= ok;
+  console.log(
+    `${what.padEnd(38)} ${figure.padStart(26)}   aim ${aim.padEnd(10)} ${ok ? 'met   ' : 'MISSED'}   ${limit}`,
+  );
+};
+const rate = (DAEMONS / many.startMs) * 1000;
+const perDaemon = (all: Round, count: number): number => (all.startMs * 1000) / count;
+const times = (ms: number, limitMs: number): string =>
+  `limit ${limitMs.toFixed(1)} ms (bare promises), ratio ${(ms / limitMs).toFixed(0)}`;
+console.log(`${DAEMONS.toLocaleString('en')} daemons, Node ${process.version}, quietest of ${ROUNDS} rounds`);
+line(
+  'full start',
+  `${Math.round(rate).toLocaleString('en')}/s (${many.startMs.toFixed(0)} ms)`,
+  `${AIM_STARTS.toLocaleString('en')}/s`,
+  rate >= AIM_STARTS,
+  times(many.startMs, bareStart),
+);
+console.log(
+  `    every subscription proven after ${many.provenMs.toFixed(0)} ms: ${Math.round((DAEMONS / many.provenMs) * 1000).toLocaleString('en')}/s`,
+);
+const scale = perDaemon(many, DAEMONS) / perDaemon(few, FEW);
+line(
+  `a daemon at ${DAEMONS} / at ${FEW}`,
+  `${perDaemon(many, DAEMONS).toFixed(1)} / ${perDaemon(few, FEW).toFixed(1)} µs = ${scale.toFixed(2)}`,
+  `≤ ${AIM_SCALE}`,
+  scale <= AIM_SCALE,
+  '',
+);
+line(
+  'all crashed at once, all back',
+  `${many.crashMs.toFixed(0)} ms`,
+  `≤ ${AIM_BACK_MS} ms`,
+  many.crashMs <= AIM_BACK_MS,
+  times(many.crashMs, bareBack),
+);
+line(
+  'cascade from one root, all back',
+  `${many.cascadeMs.toFixed(0)} ms`,
+  `≤ ${AIM_BACK_MS} ms`,
+  many.cascadeMs <= AIM_BACK_MS,
+  times(many.cascadeMs, bareBack),
+);
+line(
+  'stop of all',
+  `${many.stopMs.toFixed(0)} ms`,
+  `≤ ${AIM_BACK_MS} ms`,
+  many.stopMs <= AIM_BACK_MS,
+  times(many.stopMs, bareStart),
+);
+process.exitCode = met ? 0 : 1;

@@ -171,7 +171,7 @@ export const supervised = (
     made.fleet.daemons.map(({ type }) => type),
   );
   const stateOf = (daemon: string): string => supervisor.core.get(daemon)?.state ?? 'UNKNOWN';
-  return { ...made, supervisor, journal, fatal, stateOf };
+  return { ...made, supervisor, runtime: () => supervisor.runtime, journal, fatal, stateOf };
 };
 
 /** Waits for a condition on real time, with a bound. */

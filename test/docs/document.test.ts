@@ -34,6 +34,14 @@ not what it prints
 \`\`\`bash
 watch
 \`\`\`
+
+1. Within a list
+
+   \`\`\`bash
+   if true; then
+     listed
+   fi
+   \`\`\`
 `;
 
 describe('A document', () => {
@@ -44,8 +52,9 @@ describe('A document', () => {
       ['status', 'Look', 11, 'plain'],
       ['go();', 'Look', 19, 'plain'],
       ['watch', 'Look', 31, 'terminal'],
+      ['if true; then\n  listed\nfi', 'Look', 37, 'plain'],
     ]);
-    expect(blocks.map(({ prints }) => prints)).to.deep.equal([null, 'A  RUNNING  12s', null, null]);
+    expect(blocks.map(({ prints }) => prints)).to.deep.equal([null, 'A  RUNNING  12s', null, null, null]);
     expect(blocks[0]).to.include({ reason: 'it is the test' });
     expect(blocks[3]).to.include({ key: 'q' });
   });

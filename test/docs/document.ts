@@ -26,8 +26,8 @@ export interface Block {
   readonly prints: string | null;
 }
 
-const FENCE = /^```(\w*)\s*$/;
-const COMMENT = /^<!-- (.*?) -->$/;
+const FENCE = /^( *)```(\w*)\s*$/;
+const COMMENT = /^ *<!-- (.*?) -->$/;
 
 const wayOf = (comment: string | null, where: string): Pick<Block, 'way' | 'key' | 'reason'> => {
   if (comment === null) return { way: 'plain', key: '', reason: '' };
@@ -50,7 +50,7 @@ export const blocksOf = (path: string, text = readDocument(path)): Block[] => {
   let mayPrint = false;
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] ?? '';
-    const language = FENCE.exec(line)?.[1];
+    const [, indent = '', language] = FENCE.exec(line) ?? [];
     if (language === undefined) {
       if (line.startsWith('#')) under = line.replace(/^#+ /, '');
       if (line !== '') mayPrint = false;
@@ -59,9 +59,12 @@ export const blocksOf = (path: string, text = readDocument(path)): Block[] => {
       else if (line !== '') comment = null;
       continue;
     }
-    const end = lines.indexOf('```', at + 1);
+    const end = lines.indexOf(`${indent}\`\`\``, at + 1);
     if (end < 0) throw new Error(`${path}:${at + 1}: a block that does not end`);
-    const source = lines.slice(at + 1, end).join('\n');
+    const source = lines
+      .slice(at + 1, end)
+      .map((inside) => (inside.startsWith(indent) ? inside.slice(indent.length) : inside))
+      .join('\n');
     const last = blocks.at(-1);
     if (language === 'bash' || language === 'js') {
       const where = `${path}:${at + 1}`;

@@ -125,7 +125,7 @@ export class Stage {
   }
 
   #command({ language, source }: Pick<Block, 'language' | 'source'>): string[] {
-    if (language === 'bash') return ['bash', '-euo', 'pipefail', '-c', this.#here(source)];
+    if (language === 'bash') return ['bash', '--norc', '-euo', 'pipefail', '-c', this.#here(source)];
     const file = join(this.folder, `block-${++this.#written}.mjs`);
     writeFileSync(file, this.#here(source));
     return [process.execPath, file];

@@ -160,6 +160,21 @@ describe('the server thread', function () {
         expect(handled[0]).to.have.nested.property('act.daemons[0]', 'AUTO_SYNC');
       });
 
+    it('whoever was told that it is done sees it done when he looks', async () => {
+      host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STARTING' })] }); // posts are held apart, so the next waits
+      host.onRequest(() => {
+        host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STOPPED' })] });
+        return Promise.resolve({ ok: true, body: { id: 'x', ok: true, code: 'done', message: '' } });
+      });
+      for (let look = 0; look < 10; look++) {
+        host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STARTING' })] });
+        expect((await post('/daemons/AUTO_SYNC/stop')).status).to.equal(202);
+        expect((await get('/daemons/AUTO_SYNC')).json).to.include({ state: 'STOPPED' });
+      }
+      host.touch('AUTO_SYNC'); // taken from statusOf, where it runs
+      await until('it runs for the next test', async () => (await get('/health')).status === 200);
+    });
+
     it('POST /recover takes its drain and POST /log-level its level', async () => {
       expect((await post('/recover', { drainSeconds: 1 })).status).to.equal(202);
       expect((await post('/recover')).status).to.equal(202);

@@ -26,7 +26,6 @@ import { startAlerts, type Alerts } from './operations/alerts/alerts.ts';
 import { controlSocketPath, logPath, resolveDataDir, runFolder } from './operations/control-paths.ts';
 import { controlRequests } from './operations/control-requests.ts';
 import { startDrills, type Drills } from './operations/drills/drills.ts';
-import type { Drill } from './operations/drills/types.ts';
 import { eventControl } from './operations/event-control.ts';
 import { createLogging, type Logging } from './operations/logging/logging.ts';
 import { registerLocalLoop, type LocalLoop } from './operations/manager.ts';
@@ -375,10 +374,7 @@ const compose = async (
         waitMs: SCHEDULED_RECOVERY_MS,
       });
     },
-    async drill({ drill, target }) {
-      const result = await rehearsals.run({ drill: drill as Drill, target, origin: 'schedule' });
-      return { ok: result.passed === true, message: `drill ${result.id} ${result.status}` };
-    },
+    drill: (entry) => rehearsals.onSchedule(entry),
     busy: () => rehearsals.busy() ?? goingOn(supervisor.core),
     log: logging.master,
   });

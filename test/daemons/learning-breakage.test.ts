@@ -1,4 +1,4 @@
-/** What a health drill does to the daemons of the learning side: it breaks a store they work on, and mends it. */
+/** What a health drill does to the learning side: the owner of a broken store fails its checks, the others are hindered. */
 import { expect } from 'chai';
 import { modelDistribution } from '../../src/daemons/distribution/model-distribution.ts';
 import { evaluation } from '../../src/daemons/evaluation/evaluation.ts';
@@ -22,24 +22,43 @@ describe('the learning side with a broken store', function () {
   });
   afterEach(() => bench.close());
 
-  for (const definition of [
-    ...[autoExport, trainingTrigger, continuousTrainingLoop, evaluation, autoPromotion, unifiedPromotion],
-    ...[modelDistribution, eloSync, qualityMonitor],
-  ]) {
+  const until = (type: string, status: string): Promise<boolean> =>
+    bench.until(`${type} is ${status}`, () => bench.health(type).status === status);
+
+  for (const definition of [unifiedPromotion, eloSync]) {
     const { type } = definition;
-    it(`${type} says that it is not well, starts all the same, and is well again when the store is mended`, async () => {
-      const well = (): Promise<boolean> => bench.until('it is well', () => bench.health(type).status === 'healthy');
+    it(`${type}, whose store it is, fails its checks, starts all the same, and is well again once it is mended`, async () => {
       await bench.start(definition, { periodSeconds: 0.05 });
-      await well();
-      const breakage = bench.runtime.breakageOf(type)!;
-      await breakage.break();
-      await bench.until('it is unhealthy', () => bench.health(type).status === 'unhealthy');
+      await until(type, 'healthy');
+      await bench.runtime.breakageOf(type)!.break();
+      await until(type, 'unhealthy');
       expect(bench.health(type).message).to.include('rounds in a row failed');
       await bench.kill(type);
       await bench.start(definition, { periodSeconds: 0.05 });
-      await bench.until('it is unhealthy again', () => bench.health(type).status === 'unhealthy');
+      await until(type, 'unhealthy');
       await bench.runtime.breakageOf(type)!.heal();
-      await well();
+      await until(type, 'healthy');
+    });
+  }
+
+  for (const [definition, store] of [
+    [autoExport, 'pipeline'],
+    [trainingTrigger, 'pipeline'],
+    [continuousTrainingLoop, 'queue'],
+    [evaluation, 'models'],
+    [autoPromotion, 'models'],
+    [modelDistribution, 'models'],
+    [qualityMonitor, 'canonical'],
+  ] as const) {
+    const { type } = definition;
+    it(`${type}, whose store it is not, is hindered and not to blame, and goes on once it is mended`, async () => {
+      await bench.start(definition, { periodSeconds: 0.05 });
+      await until(type, 'healthy');
+      await bench.floor.handles.close(store);
+      await until(type, 'degraded');
+      expect(bench.health(type).message).to.include('connection is not open');
+      await bench.floor.handles.reopen(store);
+      await until(type, 'healthy');
     });
   }
 });

@@ -46,7 +46,7 @@ export const modelDistribution = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 3, deadlineSeconds: 30, retrySeconds: 1, retrySecondsMax: 10 },
 
-  create({ config, clock, log, publish, models, nodes, handles }) {
+  create({ config, clock, log, publish, models, nodes }) {
     /** By run of a node: failures in a row, and monotonic milliseconds before which it is left alone. Live runs only. */
     const pauses = new Map<string, { failures: number; until: number }>();
     /** By model, champions only: since when (monotonic milliseconds) it is to be brought, and what has been told. */
@@ -158,7 +158,7 @@ export const modelDistribution = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         const champions = await models.champions();
         const live = await nodes.list({ states: ['live'] });
@@ -197,11 +197,6 @@ export const modelDistribution = daemonsWith<Floor>()({
       health() {
         const verdict = rounds.verdict({ shares: { ...shares }, delivered, retrying: pauses.size });
         return late === null || verdict.status !== 'healthy' ? verdict : degraded(late, verdict.details);
-      },
-      breakage: {
-        what: 'closes the handle of models.db',
-        break: () => handles.close('models'),
-        heal: () => handles.reopen('models'),
       },
     };
   },

@@ -83,7 +83,6 @@ export const evaluation = daemonsWith<Floor>()({
     models,
     ratings,
     jobs,
-    handles,
   }) {
     let caughtUp = false;
     let finished = 0;
@@ -262,7 +261,7 @@ export const evaluation = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         if (!caughtUp) await catchUp();
         await evaluations.enqueueMissing();
@@ -290,11 +289,6 @@ export const evaluation = daemonsWith<Floor>()({
         if (verdict.status !== 'healthy') return verdict;
         if (blocked !== null) return degraded(`a candidate cannot be evaluated: ${blocked}`, verdict.details);
         return depth >= config.backpressureAt ? degraded(`${depth} candidates wait`, verdict.details) : verdict;
-      },
-      breakage: {
-        what: 'closes the handle of models.db',
-        break: () => handles.close('models'),
-        heal: () => handles.reopen('models'),
       },
     };
   },

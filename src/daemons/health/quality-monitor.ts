@@ -47,9 +47,6 @@ export const partsOf = (summary: GameSummary, placements: number): Parts => {
 export const scoreOf = (parts: Parts, legality: number): number =>
   legality * Object.entries(WEIGHTS).reduce((sum, [part, weight]) => sum + weight * parts[part as keyof Parts], 0);
 
-/** Gets an empty store when a drill finds none whose handle it could close. */
-const DRILL_CONFIG = 'square8_2p';
-
 /** Between two rounds that events ask for: bursts share one. */
 const GAP_SECONDS = 0.1;
 
@@ -79,7 +76,7 @@ export const qualityMonitor = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 3 },
 
-  create({ config, clock, log, publish, games, quality, handles }) {
+  create({ config, clock, log, publish, games, quality }) {
     const scores: Record<string, number> = {};
     const failing = new Map<string, string>();
     const requested = new Set<string>();
@@ -157,7 +154,7 @@ export const qualityMonitor = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         let trouble: unknown = null;
         for (const name of await games.configs()) {
@@ -201,14 +198,6 @@ export const qualityMonitor = daemonsWith<Floor>()({
         return failed === undefined || verdict.status !== 'healthy'
           ? verdict
           : degraded(`cannot judge ${failed[0]}: ${failed[1]}`, verdict.details);
-      },
-      breakage: {
-        what: 'closes the handles of the canonical stores',
-        async break() {
-          if ((await games.configs()).length === 0) await games.database(DRILL_CONFIG); // opens an empty one
-          await handles.close('canonical');
-        },
-        heal: () => handles.reopen('canonical'),
       },
     };
   },

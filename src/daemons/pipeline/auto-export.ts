@@ -53,7 +53,7 @@ export const autoExport = daemonsWith<Floor>()({
   // 300 games are some 18,000 boards: enough to see a difference, and self-play has them together in seconds.
   quick: { periodSeconds: 3, gamesMin: 150, gamesNow: 300, gamesMax: 3000, cooldownSeconds: 5, retrySeconds: 2 },
 
-  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, games, samples, objects, jobs, handles }) {
+  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, games, samples, objects, jobs }) {
     const tools = { clock, signal, jobs, spawn, spawned, endProcess };
     const slots = new Map<string, JobSlot<'export'>>();
     /** Monotonic milliseconds before which a failed export is left alone, by id. */
@@ -185,7 +185,10 @@ export const autoExport = daemonsWith<Floor>()({
       open = await samples.openExports();
     };
 
-    const rounds = new Rounds({ clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds }, round);
+    const rounds = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      round,
+    );
     const look = (): Promise<void> => rounds.run();
     const again = (): void =>
       void look().catch((error: unknown) => {
@@ -210,11 +213,6 @@ export const autoExport = daemonsWith<Floor>()({
               `export ${stuck.exportId} failed ${stuck.attempts} times: ${stuck.lastFailure ?? ''}`,
               verdict.details,
             );
-      },
-      breakage: {
-        what: 'closes the handle of pipeline.db',
-        break: () => handles.close('pipeline'),
-        heal: () => handles.reopen('pipeline'),
       },
     };
   },

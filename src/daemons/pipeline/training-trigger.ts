@@ -70,7 +70,7 @@ export const trainingTrigger = daemonsWith<Floor>()({
   // the verdict on the last, since it starts from the champion.
   quick: { periodSeconds: 3, windowRows: 72_000, cooldownSeconds: 2, evaluationsMax: 1, timeoutSeconds: 300 },
 
-  create({ config, clock, log, publish, games, samples, quality, queue, models, evaluations, feedback, handles }) {
+  create({ config, clock, log, publish, games, samples, quality, queue, models, evaluations, feedback }) {
     const reasons: Record<string, string> = {};
     let ordered = 0;
     let announced = false;
@@ -142,7 +142,7 @@ export const trainingTrigger = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         const active = await queue.list({ kind: 'training', states: ACTIVE, limit: config.atOnce });
         if (!announced)
@@ -177,11 +177,6 @@ export const trainingTrigger = daemonsWith<Floor>()({
       },
       every: { periodSeconds: config.periodSeconds, run: look },
       health: () => rounds.verdict({ ordered, reasons: { ...reasons } }),
-      breakage: {
-        what: 'closes the handle of pipeline.db',
-        break: () => handles.close('pipeline'),
-        heal: () => handles.reopen('pipeline'),
-      },
     };
   },
 });

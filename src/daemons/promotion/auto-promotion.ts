@@ -55,7 +55,7 @@ export const autoPromotion = daemonsWith<Floor>()({
   }),
   quick: { periodSeconds: 2, trainingGamesMin: 150, cooldownSeconds: 0 },
 
-  create({ config, clock, log, publish, games, models, evaluations, ratings, quality, handles }) {
+  create({ config, clock, log, publish, games, models, evaluations, ratings, quality }) {
     const postponed: Record<string, string> = {};
     let caughtUp = false;
     let promotions = 0;
@@ -154,7 +154,7 @@ export const autoPromotion = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         if (!caughtUp) await catchUp();
         const waiting = new Map<string, string | null>();
@@ -173,11 +173,6 @@ export const autoPromotion = daemonsWith<Floor>()({
       on: { EVALUATION_COMPLETED: look },
       every: { periodSeconds: config.periodSeconds, run: look },
       health: () => rounds.verdict({ promotions, rejections, postponed: { ...postponed } }),
-      breakage: {
-        what: 'closes the handle of models.db',
-        break: () => handles.close('models'),
-        heal: () => handles.reopen('models'),
-      },
     };
   },
 });

@@ -60,7 +60,13 @@ export const unifiedPromotion = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      {
+        clock,
+        log,
+        owns: (file) => file.endsWith('/models.db'),
+        gapSeconds: GAP_SECONDS,
+        staleSeconds: 10 + 5 * config.periodSeconds,
+      },
       async () => {
         await announce();
         const open = await models.uncommitted();

@@ -91,21 +91,30 @@ export const eloSync = daemonsWith<Floor>()({
       }
     };
 
-    const rounds = new Rounds({ clock, gapSeconds: GAP_SECONDS, staleSeconds: config.staleSeconds }, async () => {
-      const away: string[] = [];
-      for (const node of await nodes.list({ states: ['live', 'draining'] }))
-        try {
-          await pull(node);
-        } catch (thrown) {
-          if (!(thrown instanceof OrchestratorError && OF_NODE.has(thrown.code))) throw thrown;
-          away.push(`${node.nodeId}: ${thrown.message}`);
-        }
-      unreachable = away;
-      await tell();
-      const { sha256, changed } = await ratings.snapshot();
-      if (changed) log.debug(`the rating table is now ${sha256}`);
-      snapshot = sha256;
-    });
+    const rounds = new Rounds(
+      {
+        clock,
+        log,
+        owns: (file) => file.endsWith('/elo.db'),
+        gapSeconds: GAP_SECONDS,
+        staleSeconds: config.staleSeconds,
+      },
+      async () => {
+        const away: string[] = [];
+        for (const node of await nodes.list({ states: ['live', 'draining'] }))
+          try {
+            await pull(node);
+          } catch (thrown) {
+            if (!(thrown instanceof OrchestratorError && OF_NODE.has(thrown.code))) throw thrown;
+            away.push(`${node.nodeId}: ${thrown.message}`);
+          }
+        unreachable = away;
+        await tell();
+        const { sha256, changed } = await ratings.snapshot();
+        if (changed) log.debug(`the rating table is now ${sha256}`);
+        snapshot = sha256;
+      },
+    );
     const look = (): Promise<void> => rounds.run();
 
     return {

@@ -79,22 +79,7 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
   // Two passes over the window of TRAINING_TRIGGER: some 2 s of one core.
   quick: { periodSeconds: 1, leaseSeconds: 60, boards: 150_000, epochsMax: 2, secondsMax: 20, silentSecondsMax: 30 },
 
-  create({
-    config,
-    clock,
-    signal,
-    log,
-    publish,
-    spawn,
-    spawned,
-    endProcess,
-    queue,
-    samples,
-    models,
-    objects,
-    jobs,
-    handles,
-  }) {
+  create({ config, clock, signal, log, publish, spawn, spawned, endProcess, queue, samples, models, objects, jobs }) {
     let caughtUp = false;
     let trained = 0;
     let failures = 0;
@@ -245,7 +230,7 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
     };
 
     const rounds = new Rounds(
-      { clock, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
+      { clock, log, owns: () => false, gapSeconds: GAP_SECONDS, staleSeconds: 10 + 5 * config.periodSeconds },
       async () => {
         if (!caughtUp) await catchUp();
         for (;;) {
@@ -276,11 +261,6 @@ export const continuousTrainingLoop = daemonsWith<Floor>()({
         if (current !== null && stillSeconds > config.silentSecondsMax / 2)
           return degraded(`${current.modelId} made no step for ${stillSeconds.toFixed(0)} s`, verdict.details);
         return lastFailure === null ? verdict : degraded(`the last training failed: ${lastFailure}`, verdict.details);
-      },
-      breakage: {
-        what: 'closes the handle of work.db',
-        break: () => handles.close('queue'),
-        heal: () => handles.reopen('queue'),
       },
     };
   },

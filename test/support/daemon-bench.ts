@@ -293,7 +293,11 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
     },
     stop: (type, { full = false } = {}) => ended(type, (generation) => runtime.stop(type, generation, full)),
     kill: (type) => ended(type, (generation) => runtime.kill(type, generation, false)),
-    left: () => runtime.findLeft(),
+    // Not the runtime's proof of a full stop: that one ends what survived a start.
+    left: () => [
+      ...[...known].flatMap(([type, { live, generation }]) => (live ? [`${type} (start ${generation})`] : [])),
+      ...processes.left(),
+    ],
 
     async publish(topic, body) {
       await router.publishExternal('bench', topic, body);

@@ -26,6 +26,9 @@ export const bandOf = (rows: readonly Pick<ClusterRow, 'up'>[]): ClusterStatus =
   return share === 1 ? 'healthy' : share < HEALTHY_SHARE ? 'down' : 'degraded';
 };
 
+/** A program that starts compiles itself on every core: what it uses before this is no load. Seconds. */
+const WARM_SECONDS = 5;
+
 export const clusterMonitor = daemonsWith<Floor>()({
   type: 'CLUSTER_MONITOR',
   purpose: 'Keeps one picture of all nodes and tells when the whole or a node leaves its band.',
@@ -64,10 +67,12 @@ export const clusterMonitor = daemonsWith<Floor>()({
       }
     };
 
-    /** Cores in use since the last look at this run; since its start at the first. */
+    /** Cores in use since the last look at this run; since its start at the first, unless it has only just started. */
     const coresOf = ({ runId, cpuSeconds, uptimeSeconds }: NodeStatus): number => {
-      const before = measured.get(runId) ?? { cpuSeconds: 0, uptimeSeconds: 0 };
+      const known = measured.get(runId);
       measured.set(runId, { cpuSeconds, uptimeSeconds });
+      if (known === undefined && uptimeSeconds < WARM_SECONDS) return 0;
+      const before = known ?? { cpuSeconds: 0, uptimeSeconds: 0 };
       const seconds = uptimeSeconds - before.uptimeSeconds;
       return seconds > 0 ? Math.max(0, (cpuSeconds - before.cpuSeconds) / seconds) : 0;
     };

@@ -95,6 +95,16 @@ describe('CLUSTER_MONITOR', function () {
     await bench.waitFor('NODE_OVERLOADED', (body) => body.cpu === 5);
   });
 
+  it('a node that has only just started is not called overloaded for starting', async () => {
+    const one = await pose();
+    Object.assign(one.says, { uptimeSeconds: 0.4, cpuSeconds: 1 });
+    await start({ overloadSeconds: 1000 });
+    await looks();
+    Object.assign(one.says, { uptimeSeconds: 100.4, cpuSeconds: 21 });
+    await looks();
+    expect(bench.events('NODE_OVERLOADED')).to.deep.equal([]);
+  });
+
   it('nodes that make no game while work waits have stalled; any new game ends that', async () => {
     const one = await pose();
     one.says.games = 3;

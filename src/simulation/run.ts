@@ -338,6 +338,7 @@ export const runWorld = (options: RunOptions): { readonly world: World; readonly
       drawFault(random)(world, random);
       faults++;
     }
+    clock.advanceSync(0); // what a suspended machine is late with comes first
     checkers.openCommands(clock.monotonicMs());
   }
   if (world.fatal === null && !broken()) {

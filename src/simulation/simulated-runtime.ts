@@ -108,7 +108,8 @@ export class SimulatedRuntime implements Runtime {
       if (script.crashAfterReady <= 0) return;
       script.crashAfterReady--;
       this.#later(instance, Math.floor(this.#random.uniform() * 500), () => {
-        if (this.live.get(daemon) === instance) this.crash(daemon);
+        const healed = this.#scripts.get(daemon) !== script;
+        if (!healed && this.live.get(daemon) === instance) this.crash(daemon);
       });
     });
   }

@@ -3,10 +3,10 @@
  * and by what the runtime was really told to do; it never asks the core whether the core is right, and compares the
  * core's live state with what the journal alone would give after every single input.
  *
- * Names are those of the invariants: I1 start order, I2 stop order, I3 one incarnation, I5 legal transitions, journalled
- * before they act, and journal = live state, I6 back-off, I7 budget, I8 counter reset, I9 exact cascade, I10 coalescing,
- * I11 blast radius, I12 restart rate, I15 readiness, I25 commands end and the last one stands, I26 stop-all, I27 a broken
- * fleet changes nothing, I28 crash atomicity, I32 convergence.
+ * Names are those of the invariants: I1 start order, I2 stop order, I3 one incarnation, I4 nothing left, I5 legal
+ * transitions, journalled before they act, and journal = live state, I6 back-off, I7 budget, I8 counter reset, I9 exact
+ * cascade, I10 coalescing, I11 blast radius, I12 restart rate, I15 readiness, I25 commands end and the last one stands,
+ * I26 stop-all, I27 a broken fleet changes nothing, I28 crash atomicity, I32 convergence.
  *
  * Every record has an origin: the failure, report or command that it goes back to by its causes. A daemon may leave
  * RUNNING only if it is one of the daemons its origin speaks of, or goes down with one of them by the edges (I9, I11).

@@ -11,7 +11,7 @@
 import { OrchestratorError } from '../errors.ts';
 import type { Fleet } from '../fleet/types.ts';
 import { buildGraph } from '../graph/graph.ts';
-import type { CoreBug } from '../orchestrator/core.ts';
+import { STOP_ALL_BUDGET_MS, type CoreBug } from '../orchestrator/core.ts';
 import { seededRandom, type Random } from '../seams/random.ts';
 import { drawnFleet } from './drawn-fleet.ts';
 import type { SimulatedFileSystem } from './simulated-file-system.ts';
@@ -74,6 +74,8 @@ export const SOMETIMES = [
 ] as const;
 
 const MEAN_FAULT_MS = 30_000;
+/** Bound of a kill after the budget of a full stop. */
+const KILL_MS = 2_000;
 /** Longest back-off with its tolerance, a stop deadline, a drain, a storm that has to calm down, a soft wait, two ticks. */
 const CONVERGE_MS = 16_000 * 1.1 + 10_000 + 10_000 + 30_000 + 30_000 + 500 + 5_000;
 
@@ -353,6 +355,10 @@ export const runWorld = (options: RunOptions): { readonly world: World; readonly
     for (const member of world.core.members)
       if (member.liveStopping !== 0)
         checkers.broken('I2', `${member.type} still counts ${member.liveStopping} stopping`);
+    world.command('shutdown', []);
+    clock.advanceSync(STOP_ALL_BUDGET_MS + KILL_MS);
+    if (!world.left || world.runtime.live.size > 0)
+      checkers.broken('I4', `after a shutdown ${world.runtime.live.size} daemons live, left ${world.left}`);
   }
   const result = {
     seed: options.seed,

@@ -461,6 +461,11 @@ export class Checkers {
     this.#stopAllAt = null;
   }
 
+  /** A repeat of it changes nothing. */
+  hasExecuted(id: string): boolean {
+    return this.#executed.has(id);
+  }
+
   /** A command was accepted: called by the driver in the order it sent them. */
   wish(daemon: string, wish: 'up' | 'down'): void {
     this.#lastWish.set(daemon, wish);

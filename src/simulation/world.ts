@@ -222,7 +222,7 @@ export class World {
 
   /** The same command once more, as a client does that got no answer. */
   repeatCommand(): void {
-    if (this.#lastCommand !== null) void this.loop.execute(this.#lastCommand);
+    if (this.#lastCommand !== null) this.#send(this.#lastCommand);
   }
 
   /** Everything that decides what happens next, as text. */
@@ -233,15 +233,21 @@ export class World {
   command(verb: Command['verb'], daemons: readonly string[], more: Partial<Command> = {}): string {
     const id = `c${++this.#command}`;
     const command: Command = { id, verb, daemons, origin: 'operator', reason: 'simulated', waitMs: 60_000, ...more };
-    if (this.core.operation?.verb !== 'shutdown' && !this.loop.dead) {
+    this.#lastCommand = command;
+    this.#send(command);
+    return id;
+  }
+
+  #send(command: Command): void {
+    const { verb, daemons } = command;
+    const heard = !this.loop.dead && !this.checkers.hasExecuted(command.id);
+    if (heard && this.core.operation?.verb !== 'shutdown') {
       if (verb === 'stop') for (const daemon of daemons) this.checkers.wish(daemon, 'down');
       if (verb === 'start' || verb === 'restart') for (const daemon of daemons) this.checkers.wish(daemon, 'up');
       if (verb === 'start-profile' && this.core.operation === null)
         for (const { type, inProfile } of this.fleet.daemons) if (inProfile) this.checkers.wish(type, 'up');
     }
-    this.#lastCommand = command;
     void this.loop.execute(command).then((outcome) => this.replies.push(outcome));
-    return id;
   }
 
   /** Wanted daemons that are not up although nothing they need is FAILED or stopped by an operator. */

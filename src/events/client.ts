@@ -119,7 +119,6 @@ export const createClient = (
   const { subscriber, generation } = options;
   const { subscriptions, ledger, tools } = parts;
   const publisher = createPublisher(parts, subscriber);
-  const publishes = new Set(options.publishes);
   const lanes = new Map<string, Lane>();
   let detached = false;
   let attaching: Promise<void> | null = null;
@@ -161,7 +160,7 @@ export const createClient = (
   };
 
   const attachAll = async (): Promise<void> => {
-    await parts.serving();
+    if (parts.presence() !== 'serving') await parts.serving();
     if (detached) return;
     for (const record of openLanes()) {
       // A gap may still close by itself; the daemon's own deadline is the judge of how long a start may take.
@@ -175,7 +174,7 @@ export const createClient = (
   return new StartClient(options, {
     publish(topic, body, publishOptions) {
       if (detached) return Promise.reject(clientDetached(subscriber, generation, `publish ${topic}`));
-      if (!publishes.has(topic) && parts.topicIndex.has(topic)) {
+      if (!options.publishes.includes(topic) && parts.topicIndex.has(topic)) {
         return Promise.reject(undeclaredPublisher(topic, subscriber, options.publishes));
       }
       return publisher.publish(topic, body, publishOptions, subscriber);

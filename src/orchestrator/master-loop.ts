@@ -170,7 +170,7 @@ export class MasterLoop {
       this.#handledThisTurn++;
       const input = this.#queue[this.#next++]!;
       if (this.#next === INPUTS_PER_TURN) this.#dropHandled();
-      this.#handle({ ...input, at: this.#clock.monotonicMs(), wallMs: this.#clock.wallMs() } as Input);
+      this.#handle(stamped(input, this.#clock.monotonicMs(), this.#clock.wallMs()));
     }
     this.#dropHandled();
     this.#draining = false;
@@ -308,6 +308,9 @@ export class MasterLoop {
     for (const resolve of waiting ?? []) resolve(outcome);
   }
 }
+
+/** Every input is a fresh object of one of the streams, so its time is written into it rather than into a copy. */
+const stamped = (input: Unstamped, at: number, wallMs: number): Input => Object.assign(input, { at, wallMs }) as Input;
 
 /** Written out field by field: this runs for every transition, and a spread costs several times as much. */
 const happened = (

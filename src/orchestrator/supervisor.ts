@@ -106,7 +106,10 @@ export class Supervisor {
           stop: (daemon, generation, _deadlineMs, full) => made.stop(daemon, generation, full),
           kill: (daemon, generation, full) => made.kill(daemon, generation, full),
           reattach: (daemon, generation) => made.reattach(daemon, generation),
-          findLeft: (report) => report(made.findLeft()),
+          findLeft: (report) => {
+            made.endOrphans(); // only a full stop asks, and it would ask for ever
+            report(made.findLeft());
+          },
         };
       },
       onTurn: (report) => this.#turn(report),

@@ -148,7 +148,7 @@ const MAKERS: Readonly<Record<string, (parts: ContextParts) => unknown>> = {
 class PartsMadeOnce {
   readonly #parts: ContextParts;
   readonly #services: Readonly<Record<string, unknown>>;
-  readonly #made = new Map<PropertyKey, unknown>();
+  #made: Map<string, unknown> | null = null;
   readonly type: string;
   readonly generation: number;
   readonly config: unknown;
@@ -163,11 +163,11 @@ class PartsMadeOnce {
 
   get(key: string): unknown {
     if (key === 'signal') return this.#parts.scope.signal;
-    const known = this.#made.get(key);
+    const known = this.#made?.get(key);
     if (known !== undefined) return known;
     const maker = MAKERS[key];
     const value = maker === undefined ? this.#services[key] : maker(this.#parts);
-    if (value !== undefined) this.#made.set(key, value);
+    if (value !== undefined) (this.#made ??= new Map()).set(key, value);
     return value;
   }
 

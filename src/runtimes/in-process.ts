@@ -98,8 +98,8 @@ interface Start {
   client: EventClient | null;
   cycles: Cycles | null;
   phase: 'starting' | 'ready' | 'stopping' | 'gone';
-  /** Calls into the daemon that have not settled, oldest first. */
-  readonly calls: Set<Call>;
+  /** Calls into the daemon that have not settled, oldest first; null until the first that takes its time. */
+  calls: Set<Call> | null;
   /** Closers of what it owned that have not settled. */
   closing: readonly Promise<unknown>[];
   /** Told when no cycle is under way any more. */
@@ -152,7 +152,7 @@ export class InProcessRuntime {
       client: null,
       cycles: null,
       phase: 'starting',
-      calls: new Set(),
+      calls: null,
       closing: [],
       onCyclesSettled: null,
       reported: false,
@@ -274,7 +274,7 @@ export class InProcessRuntime {
     start.scope.abort();
     const { instance, client } = start;
     // What holds nothing and has nothing under way is gone in this very turn.
-    const idle = start.calls.size === 0 && instance?.stop === undefined && (client?.handlersRunning ?? 0) === 0;
+    const idle = (start.calls?.size ?? 0) === 0 && instance?.stop === undefined && (client?.handlersRunning ?? 0) === 0;
     if (idle) this.#over(start, full, END_PROCESS_GRACE_MS / 2, () => this.#exited(start, null, false));
     else void this.#stopInOrder(start, full);
   }
@@ -354,7 +354,8 @@ export class InProcessRuntime {
     start.closing = closing;
     for (const fault of faults) start.log.error(`cannot close ${fault}`);
     const { daemon } = start.scope;
-    if (start.calls.size > 0) this.#leaked.set(daemon, (this.#leaked.get(daemon) ?? 0) + start.calls.size);
+    const unsettled = start.calls?.size ?? 0;
+    if (unsettled > 0) this.#leaked.set(daemon, (this.#leaked.get(daemon) ?? 0) + unsettled);
   }
 
   // ---------------------------------------------------------------------------------------------- errors nobody caught
@@ -431,19 +432,20 @@ export class InProcessRuntime {
     return { health: said.status === 'unhealthy' ? said : unhealthy(rate, said.details), missed: false };
   }
 
-  /**
-   * Names what is alive of any daemon, for the proof of a full stop. Processes that survived their daemon's last start, and
-   * whose daemon has none now, nobody else would end: they are ended here.
-   */
+  /** Names what is alive of any daemon. */
   findLeft(): string[] {
-    const { processes } = this.#options;
     const left = [...this.#starts.values()].map((start) => `${start.scope.daemon} (start ${start.scope.generation})`);
-    if (processes === null) return left;
+    return [...left, ...(this.#options.processes?.left() ?? [])];
+  }
+
+  /** For a full stop: processes that survived their daemon's last start, and whose daemon has none now to end them. */
+  endOrphans(): void {
+    const { processes } = this.#options;
+    if (processes === null) return;
     for (const daemon of this.#specs.keys()) {
       if (this.#starts.has(daemon) || processes.live(daemon).length === 0) continue;
       void processes.endAllOf(daemon, { survivors: true, graceMs: END_PROCESS_GRACE_MS / 2 });
     }
-    return [...left, ...processes.left()];
   }
 
   leakedOf(daemon: string): number {
@@ -554,9 +556,10 @@ export class InProcessRuntime {
     scope.progressAt = now; // it was called, so it moves
     const result = attribution.enter(call, work);
     if (!isPromise(result)) return result;
-    start.calls.add(call);
+    const calls = (start.calls ??= new Set());
+    calls.add(call);
     const settled = (): void => {
-      start.calls.delete(call);
+      calls.delete(call);
       if (start.phase === 'gone') {
         const leaked = (this.#leaked.get(scope.daemon) ?? 0) - 1;
         if (leaked > 0) this.#leaked.set(scope.daemon, leaked);
@@ -564,7 +567,7 @@ export class InProcessRuntime {
         return;
       }
       scope.progressAt = clock.monotonicMs();
-      if (start.onCyclesSettled !== null && !hasCycle(start.calls)) start.onCyclesSettled();
+      if (start.onCyclesSettled !== null && !hasCycle(calls)) start.onCyclesSettled();
     };
     return Promise.resolve(result).then(
       (value) => {
@@ -597,8 +600,8 @@ export class InProcessRuntime {
 /** A call that never comes back: what the drills make of a cycle or a handler. */
 const hang = (): Promise<void> => new Promise<void>(() => undefined);
 
-const hasCycle = (calls: ReadonlySet<Call>): boolean => {
-  for (const call of calls) if (call.what === 'cycle') return true;
+const hasCycle = (calls: ReadonlySet<Call> | null): boolean => {
+  for (const call of calls ?? []) if (call.what === 'cycle') return true;
   return false;
 };
 
@@ -609,7 +612,7 @@ const hasCycle = (calls: ReadonlySet<Call>): boolean => {
  */
 const hungCall = ({ scope, calls }: Start, now: number, timeoutMs: number): string | null => {
   let olderMoves = false;
-  for (const call of calls) {
+  for (const call of calls ?? []) {
     const still = now - Math.max(call.progressAt, scope.heartbeatAt ?? -Infinity);
     const seconds = (still / 1_000).toFixed(1);
     if (call.outstanding > 0) {

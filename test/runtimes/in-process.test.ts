@@ -289,7 +289,10 @@ describe('An in-process start, as the supervisor sees it', () => {
         },
       },
     );
-    expect(world.runtime.findLeft()).to.deep.equal([]);
+    expect(world.runtime.findLeft()).to.deep.equal(['KEPT']);
+    expect(ended, 'a look').to.deep.equal([]);
+    world.runtime.endOrphans();
     expect(ended).to.deep.equal(['A true']);
+    expect(world.runtime.findLeft()).to.deep.equal([]);
   });
 });

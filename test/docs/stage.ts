@@ -47,8 +47,11 @@ const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** What moves the cursor and changes colours. */
+const ESCAPES = /\x1b\[[0-9;?]*[A-Za-z]/g; // eslint-disable-line no-control-regex
+
 /** One program under way, with what it has said so far. */
-class Running {
+export class Running {
   text = '';
   readonly child: ChildProcess;
   readonly ended: Promise<number | null>;
@@ -64,6 +67,22 @@ class Running {
       this.child.once('error', reject);
       this.child.once('close', resolve);
     });
+  }
+
+  /** Resolves once it has said that. */
+  async says(words: RegExp, ms: number, what: string): Promise<void> {
+    let over = false;
+    void this.ended.then(() => (over = true));
+    for (const from = performance.now(); performance.now() - from < ms && !over; await pause(LOOK_MS))
+      if (words.test(this.text.replace(ESCAPES, ''))) return;
+    throw new Error(`${what} ${over ? 'ended' : `went on for ${ms / 1000} s`} and never said ${words}:\n${this.text}`);
+  }
+
+  /** Resolves once it has said more than that. */
+  async saysMore(than: string, what: string): Promise<void> {
+    for (const from = performance.now(); performance.now() - from < BESIDE_MS; await pause(LOOK_MS))
+      if (this.text !== than) return;
+    throw new Error(`${what} said nothing for ${BESIDE_MS / 1000} s after:\n${than}`);
   }
 
   end(): void {
@@ -115,6 +134,7 @@ export class Stage {
       HOME: process.env['HOME'] ?? '/',
       LANG: 'C.UTF-8',
       TERM: 'xterm',
+      MASTER_LOOP_DATA_DIR: this.dataDir,
       ...Object.fromEntries(PORTS.map(([, name], index) => [name, ports[index] ?? ''])),
     };
   }
@@ -132,9 +152,9 @@ export class Stage {
   }
 
   /** Starts something in a terminal of 80 columns and leaves it running. */
-  async inTerminal(command: string, cwd = this.folder, more: Readonly<Record<string, string>> = {}): Promise<Running> {
+  inTerminal(command: string, cwd = this.folder): Running {
     const sized = `stty cols 80 rows 24; exec ${command}`;
-    return new Running(['script', '-qefc', `bash -c ${quoted(sized)}`, '/dev/null'], cwd, { ...this.#env, ...more });
+    return new Running(['script', '-qefc', `bash --norc -c ${quoted(sized)}`, '/dev/null'], cwd, this.#env);
   }
 
   /** Runs a block as it says, and the block that waits beside it to its end. */
@@ -143,28 +163,29 @@ export class Stage {
     if (block.way === 'beside') {
       const running = new Running(this.#command(block), this.folder, this.#env);
       this.#beside = { running, block };
-      await pause(KEY_EVERY_MS);
+      await running.saysMore('', what); // it says when it is under way
       return { said: { code: null, text: running.text }, beside: null };
     }
     const running =
       block.way === 'terminal'
-        ? await this.inTerminal(this.#here(block.source))
+        ? this.inTerminal(this.#here(block.source))
         : new Running(this.#command(block), this.folder, this.#env);
     if (block.way === 'terminal') {
       const typing = setInterval(() => running.text !== '' && running.child.stdin?.write(block.key), KEY_EVERY_MS);
       void running.ended.finally(() => clearInterval(typing));
     } else running.child.stdin?.end();
+    const before = this.#beside?.running.text ?? '';
     const said = await running.within(BLOCK_MS, what);
-    return { said, beside: await this.#endBeside() };
+    return { said, beside: await this.#endBeside(before) };
   }
 
-  async #endBeside(): Promise<{ block: Block; said: Said } | null> {
+  /** @param before  what it had said before the block it runs beside */
+  async #endBeside(before: string): Promise<{ block: Block; said: Said } | null> {
     const beside = this.#beside;
     this.#beside = null;
     if (beside === null) return null;
     const { running, block } = beside;
-    for (const from = performance.now(); performance.now() - from < BESIDE_MS && running.text === '';)
-      await pause(LOOK_MS);
+    await running.saysMore(before, `the block of line ${block.line}`);
     running.end();
     await running.ended;
     return { block, said: { code: null, text: running.text } };

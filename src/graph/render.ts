@@ -2,12 +2,12 @@
  * The graph for a terminal, for a document and for a program.
  *
  * All three come from the same questions to the graph, so they cannot disagree: text for `plan`, Mermaid for the
- * documents, JSON in the shape other programs rely on (CONTRACT "Plan").
+ * documents, JSON in the shape other programs rely on (docs/contract.md "Plan").
  */
 import type { DaemonGraph } from './graph.ts';
 import type { GraphEdge, PlanJson, StartTimes } from './types.ts';
 
-/** CONTRACT "Plan". Start times decide only the critical path; without them it is the chain of most daemons. */
+/** docs/contract.md "Plan". Start times decide only the critical path; without them it is the chain of most daemons. */
 export const toJson = (graph: DaemonGraph, startMs: StartTimes = {}): PlanJson => ({
   order: graph.order(),
   waves: graph.waves(),

@@ -28,7 +28,7 @@ export interface CriticalPath {
   readonly totalMs: number;
 }
 
-/** CONTRACT "Plan". */
+/** docs/contract.md "Plan". */
 export interface PlanJson {
   readonly order: readonly string[];
   readonly waves: readonly (readonly string[])[];

@@ -26,7 +26,7 @@ import { degraded, unhealthy, unknown, type Health } from './verdict.ts';
 import type { DueWheel } from './due-wheel.ts';
 
 export const TICK_MS = 250;
-/** Checks under way at once. DESIGN §6. */
+/** Checks under way at once. Chosen. */
 export const CHECKS_AT_ONCE = 64;
 /** A tick this much late means the loop was held or the machine slept: the checks of that tick would blame the innocent. */
 export const STALL_MS = 1_000;

@@ -10,8 +10,8 @@ export interface HealthDetails {
   errorRate?: number;
   /** Cycles finished since this start. */
   cycles?: number;
-  /** When work last moved forward. */
-  lastProgressAt?: number;
+  /** When work last moved forward: a number as a daemon says it; ISO-8601 in status, where other clocks read it. */
+  lastProgressAt?: number | string;
   stalenessSeconds?: number;
   /** Events not yet handled. */
   lag?: number;

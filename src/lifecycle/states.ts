@@ -1,6 +1,6 @@
 /**
  * The closed sets of words: what a daemon can be, what is wanted of it, and why something happened to it.
- * CONTRACT: names never change; other programs match on them.
+ * docs/contract.md: names never change; other programs match on them.
  */
 export const DAEMON_STATES = [
   'STOPPED',

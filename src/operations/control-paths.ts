@@ -7,7 +7,7 @@
 import { join, resolve } from 'node:path';
 import { OrchestratorError } from '../errors.ts';
 
-/** Bytes; CONTRACT "Files". Below the kernel's 108 with room for a terminator and other systems' 104. */
+/** Bytes; docs/contract.md "Files". Below the kernel's 108 with room for a terminator and other systems' 104. */
 const SOCKET_PATH_BYTES_MAX = 100;
 
 /** The control socket path would be cut silently by the kernel. */

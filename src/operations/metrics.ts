@@ -2,7 +2,7 @@
  * The figures of /metrics, kept by the server thread from what the main thread posts.
  *
  * A scrape must cost the main loop nothing and must answer while that is blocked, so nothing is asked of it: totals grow
- * with every post, levels are what was posted last. Names are CONTRACT's; every label takes its values from a closed set
+ * with every post, levels are what was posted last. Names are those of docs/contract.md; every label takes its values from a closed set
  * (the daemons of the fleet, the states, the causes), so the number of series is bounded. The stock process metrics of
  * prom-client are not used: in a thread they would measure that thread's heap and loop and call them the program's.
  */

@@ -31,7 +31,7 @@ import type {
   WaitingFor,
 } from './types.ts';
 
-/** Losses this close together are one plan: a member of several cascades restarts once. Chosen; DESIGN CONTRACT edges. */
+/** Losses this close together are one plan: a member of several cascades restarts once. docs/contract.md "Edges". */
 export const MERGE_WINDOW_MS = 250;
 /** A re-attachment must be proven this soon after the other end is ready again. */
 export const REATTACH_MS = 5_000;

@@ -30,7 +30,7 @@ export const PROCESS_VARIABLE = 'MASTER_LOOP_PROCESS';
 
 /** Milliseconds between looks at a group that should be gone. */
 const LOOK_MS = 25;
-/** The kernel needs this long to end a killed process at most; what lives longer is reported (RELIABILITY I26: 2 s). */
+/** The kernel needs this long to end a killed process at most; what lives longer is reported (2 s: docs/reliability.md I26). */
 const KILL_BOUND_MS = 2000;
 /** … and then looked at this often. */
 const STUCK_LOOK_MS = 250;

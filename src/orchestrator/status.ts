@@ -2,7 +2,7 @@
  * What people see of a daemon, made from what the core decided, what the runtime knows and what health said last. Built
  * only for daemons that changed.
  */
-import { unknown, type Health } from '../health/verdict.ts';
+import { unknown, type Health, type HealthDetails } from '../health/verdict.ts';
 import { isoTime } from '../seams/clock.ts';
 import type { Core } from './core.ts';
 import type { Member } from './member.ts';
@@ -55,9 +55,17 @@ const reasonOf = (core: Core, member: Member): string | null => {
   return member.message || null;
 };
 
+/** A daemon measures on the monotonic clock, which means nothing outside this process. */
+const dated = ({ details }: Health, { at, wallMs }: StatusFacts): HealthDetails => {
+  const { lastProgressAt } = details;
+  return typeof lastProgressAt === 'number'
+    ? { ...details, lastProgressAt: isoTime(Math.round(wallMs - (at - lastProgressAt))) }
+    : details;
+};
+
 const iso = (wallMs: number | null): string | null => (wallMs === null ? null : isoTime(wallMs));
 
-/** CONTRACT "Status", one daemon. */
+/** docs/contract.md "Status", one daemon. */
 export const statusOf = (core: Core, member: Member, facts: StatusFacts): DaemonStatus => {
   const { spec } = member;
   const health = healthOf(member, facts.health);
@@ -74,6 +82,7 @@ export const statusOf = (core: Core, member: Member, facts: StatusFacts): Daemon
     pid: null,
     health: {
       ...health,
+      details: dated(health, facts),
       checkedAt: iso(facts.health?.wallMs ?? null),
       consecutiveFailures: member.streak,
     },

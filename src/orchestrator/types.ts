@@ -208,7 +208,7 @@ export interface WaitingFor {
   readonly remedy: string | null;
 }
 
-/** CONTRACT "Status", one daemon. Times are ISO-8601 in UTC. */
+/** docs/contract.md "Status", one daemon. Times are ISO-8601 in UTC. */
 export interface DaemonStatus {
   readonly type: string;
   readonly kind: string;

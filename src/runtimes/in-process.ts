@@ -23,7 +23,7 @@ import { Cycles } from './cycles.ts';
 import { END_PROCESS_GRACE_MS, startContext } from './context.ts';
 import { Call, isPromise, PROBE, Scope, scopeClosed } from './scope.ts';
 
-/** More than half of at least this many recent cycles failed: unhealthy. DESIGN §6. */
+/** More than half of at least this many recent cycles failed: unhealthy. */
 const ERROR_RATE_CYCLES = 10;
 const ERROR_RATE_MAX = 0.5;
 /**

@@ -25,7 +25,7 @@ import {
   type SpawnSpec,
 } from './spawner.ts';
 
-/** Milliseconds between looks at adopted processes: the bound on seeing an exit is 100 ms (RELIABILITY I16). */
+/** Milliseconds between looks at adopted processes: the bound on seeing an exit is 100 ms (docs/reliability.md I16). */
 export const ADOPTED_LOOK_MS = 80;
 
 /** USER_HZ, the unit of times in /proc/PID/stat: 100 on every architecture that Node runs on. @see proc(5) */

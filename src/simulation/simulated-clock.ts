@@ -25,7 +25,7 @@ export interface SimulatedClock extends Clock {
   pending(): number;
   /** Timers fired so far. */
   readonly fired: number;
-  /** The wall clock jumps; nothing else moves (RELIABILITY F29). */
+  /** The wall clock jumps; nothing else moves. */
   jumpWall(ms: number): void;
   /** Time passes while nothing runs, as when the machine is suspended: what fell due is late, all at once (F30). */
   stall(ms: number): void;

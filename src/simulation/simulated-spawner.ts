@@ -47,7 +47,7 @@ export interface SimulatedProcesses {
   kill(pid: number, signal: 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void;
   /** A process starts another; with `leavesGroup` it goes into a session of its own, and keeps its environment. */
   fork(pid: number, options?: { readonly leavesGroup?: boolean; readonly behaviour?: Behaviour }): ProcessIdentity;
-  /** The number of a process that is gone passes to a stranger (RELIABILITY F15). */
+  /** The number of a process that is gone passes to a stranger. */
   reuse(pid: number): ProcessIdentity;
   /** The machine starts anew: nobody lives, and identities of before mean nothing. */
   reboot(): void;

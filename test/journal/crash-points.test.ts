@@ -1,5 +1,5 @@
 /**
- * Power cuts at every point of a run (RELIABILITY I28, F26), by enumeration instead of luck.
+ * Power cuts at every point of a run (docs/reliability.md I28), by enumeration instead of luck.
  *
  * The run writes a sequence 1, 2, 3 … and now and then asks for durability; its state is the list so far. For every
  * prefix of the changes it made to the disk, and every legal loss of what was not synced, the journal is recovered. What

@@ -24,7 +24,7 @@ export const healthServer = daemonsWith<EndpointsService>()({
   healthPeriodSeconds: 30,
   config: z.strictObject({
     periodSeconds: seconds(15),
-    /** Slower answers are degraded. Milliseconds; RELIABILITY I14. */
+    /** Slower answers are degraded. Milliseconds. */
     slowMs: z.number().min(1).default(250),
   }),
   quick: { periodSeconds: 5 },

@@ -140,7 +140,7 @@ export const selfplayCoordinator = daemonsWith<Floor>()({
     gamesAhead: z.number().int().min(1).default(2_000),
     /** Least target of a config, whatever waits. */
     trickle: z.number().int().min(0).default(10),
-    /** Share of random moves before the boost. DESIGN §10. */
+    /** Share of random moves before the boost. */
     exploration: z.number().min(0).max(1).default(0.1),
   }),
   quick: {

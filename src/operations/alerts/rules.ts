@@ -15,7 +15,7 @@ import type { AlertRule } from '../../fleet/types.ts';
 import type { Cause, DaemonState } from '../../lifecycle/states.ts';
 import type { DaemonStatus } from '../../orchestrator/types.ts';
 
-/** An error rate of fewer cycles than this says nothing. DESIGN §6. */
+/** An error rate of fewer cycles than this says nothing. */
 const ERROR_RATE_CYCLES = 10;
 /** A critical daemon that went down with a dependency may come back with it in this time unmentioned. Milliseconds. */
 export const CASCADE_PATIENCE_MS = 5_000;

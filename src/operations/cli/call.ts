@@ -1,6 +1,6 @@
 /**
  * What a command gets: what was typed, where it acts, how it speaks. Settings are resolved once, here: option, else
- * environment, else default (CONTRACT "Commands").
+ * environment, else default (docs/contract.md "Commands").
  */
 import type { PlainClock } from '../../seams/plain-clock.ts';
 import type { Terminal } from '../../seams/terminal.ts';

@@ -1,5 +1,5 @@
 /**
- * What a shell is told (CONTRACT "Commands"): one table from what happened to a number.
+ * What a shell is told (docs/contract.md "Commands"): one table from what happened to a number.
  *
  * 0 done · 1 failed · 2 usage, unknown daemon or invalid fleet · 3 no loop is running · 4 not healthy, or not ready in time ·
  * 5 refused: somebody else holds it · 70 the core itself failed · 130 interrupted.

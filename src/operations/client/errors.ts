@@ -40,7 +40,7 @@ export const remoteError = (status: number, error: ErrorBody): OrchestratorError
     context: { status },
   });
 
-/** CONTRACT "Commands", exit codes: the codes that mean something else than 1. */
+/** docs/contract.md "Commands", exit codes: the codes that mean something else than 1. */
 const EXIT_BY_CODE: Readonly<Record<string, number>> = {
   BAD_REQUEST: 2,
   UNKNOWN_DAEMON: 2,

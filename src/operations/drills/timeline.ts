@@ -52,7 +52,7 @@ export const delaysOf = (transitions: readonly Transition[], daemon: string): nu
   return delays;
 };
 
-/** One tick of the loop: what a delay may be late beside its tenth. Milliseconds; RELIABILITY I6. */
+/** One tick of the loop: what a delay may be late beside its tenth. Milliseconds; docs/reliability.md I6. */
 const TICK_MS = 1_000;
 
 /** Every delay, against the policy. @returns what is wrong, in words; null when nothing is */

@@ -4,7 +4,7 @@
  * Lines are gathered in memory and written by the thread pool, one write at a time. The file of the plain name is always
  * the live one; full, it becomes `.1`, the one before `.2`, and the oldest is deleted. When the disk refuses, the lines
  * wait, up to a bound; beyond it the newest are dropped and counted, and once writing works again a line says how many.
- * Refused: winston's own file transport, which lost every line of a burst (LIBRARIES), and writing from the loop itself,
+ * Refused: winston's own file transport, which lost every line of a burst when it was tried, and writing from the loop itself,
  * where one slow disk would stop every daemon.
  */
 import type { FileSystem } from '../../seams/file-system.ts';

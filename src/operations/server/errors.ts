@@ -51,7 +51,12 @@ export const unknownDaemon = (type: string, nearest: string | null): Refusal =>
   );
 
 export const noRoute = (method: string, path: string): Refusal =>
-  new Refusal(404, 'NO_ROUTE', `cannot ${method} ${path}: there is no such route`, 'CONTRACT "HTTP" lists the routes');
+  new Refusal(
+    404,
+    'NO_ROUTE',
+    `cannot ${method} ${path}: there is no such route`,
+    'docs/contract.md lists the routes, under "HTTP"',
+  );
 
 export const unauthorized = (): Refusal =>
   new Refusal(

@@ -11,9 +11,9 @@ import type { CommandOutcome, CommandVerb, DaemonStatus, FleetSnapshot } from '.
 import type { HistoryEntry, OperationRecord, Origin, Verdict, WhyReport } from '../../orchestrator/types.ts';
 import type { FloorPanel } from '../cli/watch/floor.ts';
 
-/** The main loop is called stalled after this much silence; CONTRACT "Commands". Milliseconds. */
+/** The main loop is called stalled after this much silence; docs/contract.md "Commands". Milliseconds. */
 export const STALLED_AFTER_MS = 2_000;
-/** A forwarded request must be taken by the main thread within this; else 503. CONTRACT "Commands". Milliseconds. */
+/** A forwarded request must be taken by the main thread within this; else 503. docs/contract.md "Commands". Milliseconds. */
 export const ACKNOWLEDGE_MS = 2_000;
 /** Longer bodies are refused with 413. Bytes. */
 export const BODY_BYTES_MAX = 64 * 1024;
@@ -90,7 +90,7 @@ export interface GraphEdge {
   readonly writtenAt: string;
 }
 
-/** CONTRACT "Plan": what `plan boot` and /graph print. Known before anything starts. */
+/** docs/contract.md "Plan": what `plan boot` and /graph print. Known before anything starts. */
 export interface GraphPicture {
   readonly order: readonly string[];
   readonly waves: readonly (readonly string[])[];
@@ -216,7 +216,7 @@ export interface StallNow {
   readonly heldBy: string | null;
 }
 
-/** CONTRACT "Status". */
+/** docs/contract.md "Status". */
 export interface StatusReport extends Omit<FleetSnapshot, 'verdict'> {
   readonly port: number;
   readonly uptimeSeconds: number;

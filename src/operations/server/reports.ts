@@ -52,7 +52,7 @@ export const statusReport = (mirror: Mirror, now: Now, port: number): StatusRepo
 const countsForHealth = (daemon: DaemonStatus): boolean =>
   daemon.critical && (daemon.wanted === 'up' || daemon.inProfile !== false);
 
-/** CONTRACT /health: every critical daemon is RUNNING and not unhealthy. */
+/** docs/contract.md /health: every critical daemon is RUNNING and not unhealthy. */
 export const healthReport = (mirror: Mirror, now: Now): HealthReport => {
   const critical: Record<string, string> = {};
   let ok = true;
@@ -73,7 +73,7 @@ const reasonOf = (daemon: DaemonStatus): string =>
   daemon.waitingFor[0]?.message ?? daemon.reason ?? daemon.lastError ?? '';
 
 /**
- * CONTRACT /ready: every wanted daemon is RUNNING or COMPLETED, no critical subscription gap is open, and no full stop or
+ * docs/contract.md /ready: every wanted daemon is RUNNING or COMPLETED, no critical subscription gap is open, and no full stop or
  * recovery is under way. It is false from the moment one was accepted, while every daemon may still be RUNNING.
  */
 export const readyReport = (mirror: Mirror, now: Now): ReadyReport => {

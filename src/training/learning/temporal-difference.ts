@@ -23,7 +23,7 @@ export interface LearningRates {
   readonly lambda: number;
 }
 
-/** From DESIGN section 10, and measured again in bench/learning-curve.ts. */
+/** Measured in bench/learning-curve.ts. */
 export const DEFAULT_RATES: LearningRates = { rate: 0.01, lambda: 0.8 };
 
 /**

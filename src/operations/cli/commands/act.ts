@@ -5,7 +5,7 @@ import { actAndReport } from './acting.ts';
 
 /** Seconds to wait for an outcome. A restart waits for everything that depends on it, a recovery for the whole fleet. */
 const WAIT_SECONDS = 300;
-const DRAIN_SECONDS = 10; // CONTRACT "Commands"
+const DRAIN_SECONDS = 10; // docs/contract.md "Commands"
 
 export const act = async (call: Call): Promise<number> => {
   const verb = call.command.path[0] as ActVerb;

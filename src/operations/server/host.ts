@@ -221,9 +221,13 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
       case 'request':
         if (!takeSlot(words, message.slot)) return; // it was withdrawn while we could not look
         void carryOut(message.id, message.request).then((reply) => {
-          if (worker !== from) return;
-          postGathered(); // whoever was told that it is done sees it done when he looks
-          post({ type: 'reply', id: message.id, reply });
+          // Behind the end of the turn that answered, which tells what it changed: whoever was told that it is done sees it
+          // done when he looks.
+          clock.soon(() => {
+            if (worker !== from) return;
+            postGathered();
+            post({ type: 'reply', id: message.id, reply });
+          });
         });
         return;
       case 'hung-up':

@@ -163,7 +163,8 @@ describe('the server thread', function () {
     it('whoever was told that it is done sees it done when he looks', async () => {
       host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STARTING' })] }); // posts are held apart, so the next waits
       host.onRequest(() => {
-        host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STOPPED' })] });
+        // The turn that answers tells what it changed at its end, and the answer is there before.
+        setImmediate(() => host.publish({ daemons: [daemon('AUTO_SYNC', { state: 'STOPPED' })] }));
         return Promise.resolve({ ok: true, body: { id: 'x', ok: true, code: 'done', message: '' } });
       });
       for (let look = 0; look < 10; look++) {

@@ -137,9 +137,16 @@ describe('A master on its data directory', function () {
   });
 
   for (const [how, stop] of [
-    ['SIGTERM', (): void => master.signal('SIGTERM')],
-    ['SIGINT', (): void => master.signal('SIGINT')],
-    ['launch_daemons --stop-all', (): Promise<unknown> => master.launch('--stop-all')],
+    ['SIGTERM', async (): Promise<void> => master.signal('SIGTERM')],
+    ['SIGINT', async (): Promise<void> => master.signal('SIGINT')],
+    [
+      'launch_daemons --stop-all',
+      async (): Promise<void> => {
+        expect((await master.launch('--stop-all')).out, 'the answer comes before the end').to.match(
+          /^shutdown: stopped in [\d.]+ s /,
+        );
+      },
+    ],
   ] as const) {
     it(`stopped by ${how}: exit 0, every child is gone, and the next start wants the same`, async () => {
       await stop();

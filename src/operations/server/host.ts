@@ -185,6 +185,13 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
     if (!gathered.isEmpty) schedule();
   };
 
+  let answers: (() => void)[] = [];
+  const answerAll = (): void => {
+    const waiting = answers;
+    answers = [];
+    for (const answer of waiting) answer();
+  };
+
   const schedule = (): void => {
     if (scheduled || closing) return;
     scheduled = true;
@@ -223,11 +230,12 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
         void carryOut(message.id, message.request).then((reply) => {
           // Behind the end of the turn that answered, which tells what it changed: whoever was told that it is done sees it
           // done when he looks.
-          clock.soon(() => {
+          answers.push(() => {
             if (worker !== from) return;
             postGathered();
             post({ type: 'reply', id: message.id, reply });
           });
+          clock.soon(answerAll);
         });
         return;
       case 'hung-up':
@@ -369,6 +377,7 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
     lagMs: () => lagMs,
     async close() {
       if (closing) return;
+      answerAll(); // the last of them may be to whoever asked for this end
       postGathered();
       closing = true;
       pulse.cancel();

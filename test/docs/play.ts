@@ -13,19 +13,23 @@ const checkPrints = ({ prints, source }: Block, { text }: Said): void => {
 };
 
 /**
- * One test a block, in a suite that bails: nobody knows what a block meets after one that failed.
+ * One test a block. After one that failed the rest is not played: nobody knows what a block meets then.
  * @param stage  asked when the test runs, since it is opened by a hook
  */
 export const play = (blocks: readonly Block[], stage: () => Stage): void => {
+  let playing: number | null = null;
   for (const block of blocks.filter(({ way }) => way !== 'not run')) {
     const [first = ''] = block.source.split('\n').filter((line) => !/^(#|import|$)/.test(line));
     it(`${block.under}, line ${block.line}: ${first.slice(0, 60)}`, async () => {
+      if (playing !== null) throw new Error(`not played: the block at line ${playing} failed`);
+      playing = block.line;
       const { said, beside } = await stage().run(block);
       if (block.way !== 'beside') {
         expect(said.code, `${block.source}\n---\n${said.text}`).to.equal(0);
         checkPrints(block, said);
       }
       if (beside !== null) checkPrints(beside.block, beside.said);
+      playing = null;
     });
   }
 };

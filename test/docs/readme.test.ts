@@ -8,7 +8,7 @@ import { Stage, type Running } from './stage.ts';
 const START_MS = 90_000;
 
 describe('The README, step by step', function () {
-  this.timeout(120_000).bail(true);
+  this.timeout(120_000);
   const blocks = blocksOf('README.md');
   let stage: Stage;
   let mainJob: Running;

@@ -5,7 +5,7 @@ import { play } from './play.ts';
 import { Stage } from './stage.ts';
 
 describe('The runbook, step by step', function () {
-  this.timeout(120_000).bail(true);
+  this.timeout(120_000);
   const blocks = blocksOf('docs/RUNBOOK.md');
   let stage: Stage;
 

@@ -207,8 +207,15 @@ export const startDrills = (options: DrillsOptions): Drills => {
     await supervisor.execute({ verb: 'reset', daemons: [target], origin: 'drill', reason, waitMs: 0 });
   };
 
+  /** Subscriptions that are still to be proven: what is lost before it was there proves nothing when it is back. */
+  const unproven = (): readonly string[] =>
+    (router?.ledger() ?? [])
+      .filter(({ state, subscriber }) => state !== 'attached' && core.get(subscriber)?.state === 'RUNNING')
+      .map(({ subscriber, topic }) => `${topic} of ${subscriber} is not proven`);
+
   const isSettled = (target: string | null): boolean =>
     supervisor.isSteady() &&
+    unproven().length === 0 &&
     // A start that no check has found well yet is in its grace: failed checks would not count.
     (target === null || supervisor.statusOf(target)?.health.healthy === true);
 
@@ -222,7 +229,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
       const steady = await watch.until(() => isSettled(typed), STEADY_MS);
       if (!steady) {
         record = recordOf(request, typed, 'running');
-        const who = unsteady(supervisor);
+        const who = [...unsteady(supervisor), ...unproven()];
         record.check(
           'the fleet was steady before',
           false,

@@ -58,7 +58,7 @@ const summary = (fleet: Fleet, colours: Colours): string => {
   const edges = fleet.daemons.reduce((sum, daemon) => sum + daemon.edges.length, 0);
   const lines = fleet.warnings.map((warning) => `${colours.yellow('warning:')} ${warning}`);
   lines.push(
-    `${colours.green('valid:')} fleet ${fleet.name}, ${fleet.daemons.length} daemons (${running} in profile ${fleet.profile}), ${edges} edges, tempo ${fleet.tempo}`,
+    `${colours.green('valid:')} fleet ${fleet.name}, ${fleet.daemons.length} ${fleet.daemons.length === 1 ? 'daemon' : 'daemons'} (${running} in profile ${fleet.profile}), ${edges} edges, tempo ${fleet.tempo}`,
   );
   return lines.join('\n');
 };

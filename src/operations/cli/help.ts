@@ -14,7 +14,12 @@ const EXIT_CODES =
 
 const yargsOption = (option: OptionSpec, group: string) => ({
   describe: option.describe,
-  type: option.type === 'flag' ? ('boolean' as const) : ('string' as const),
+  type:
+    option.type === 'flag'
+      ? ('boolean' as const)
+      : option.type === 'number'
+        ? ('number' as const)
+        : ('string' as const),
   group,
   ...(option.alias === undefined ? {} : { alias: option.alias }),
   ...(option.choices === undefined ? {} : { choices: option.choices }),

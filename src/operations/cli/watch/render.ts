@@ -263,12 +263,12 @@ const HELP: readonly (readonly [string, string])[] = [
   ['up down PgUp PgDn Home End', 'select (also k j g G)'],
   ['Enter', 'details of the selected daemon'],
   ['w', 'why it is in its state'],
-  ['l  L', 'its log; the log of all. Up and down scroll, End follows again'],
+  ['l  L', 'its log; the log of all (End follows again)'],
   ['/', 'filter by name, state or category; Esc clears'],
   ['Tab', 'next daemon that is not well'],
   ['r', 'restart it (asks)'],
   ['s', 'stop it, or start it when it is down (asks)'],
-  ['x', 'reset it: clears the restart counter and FAILED (asks)'],
+  ['x', 'clears its restart counter and FAILED (asks)'],
   ['Esc', 'close what is open'],
   ['Ctrl-L', 'draw again'],
 ];
@@ -280,7 +280,7 @@ const helpLines = (attached: boolean): Line[] => [
     piece(attached ? 'quit; the loop keeps running' : 'stop the fleet in order and quit (asks)'),
   ],
   EMPTY,
-  [piece('* marks a critical daemon. RST: restarts charged out of those allowed. Times are UTC.', 'dim')],
+  [piece('* critical  RST: restarts charged of those allowed  times are UTC', 'dim')],
 ];
 
 const LOG_TONES: readonly (readonly [string, Tone])[] = [

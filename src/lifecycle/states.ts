@@ -54,11 +54,11 @@ export const CAUSE_MEANINGS: Readonly<Record<Cause, string>> = {
   unhealthy: 'too many failed health checks in a row, or it asked for its own restart',
   hung: 'too many health checks in a row that it did not answer, or it did not move: no graceful stop',
   'dependency-lost': 'a hard dependency went away, or re-attaching to it failed',
-  operator: 'a person, or a program on behalf of one, said so',
-  schedule: 'an entry of the schedule',
+  operator: 'a person, a signal, or a program on behalf of one said so, a stop of everything included',
+  schedule: 'a full recovery that the schedule asked for',
   drill: 'a rehearsal broke it on purpose: counted apart',
   config: 'its configuration is refused: a retry cannot mend that',
-  recovery: 'a full recovery or a shutdown stops and starts everything',
+  recovery: 'a full recovery that somebody asked for',
 };
 
 /** A start of it exists: something may be running that must be proven gone before the next start. */

@@ -770,7 +770,7 @@ export class Core {
       return true;
     }
     if (member.state !== 'STARTING') return true;
-    if (member.wanted === 'down' || wish.why === 'operator') {
+    if (member.wanted === 'down' || (wish.why === 'operator' && this.#operation === null)) {
       this.#follows(member.seq);
       this.#stoppedEarly(member, null);
       return true;
@@ -1275,7 +1275,7 @@ export class Core {
 
   /** A second stop shortens the first: no more waiting for graceful ends. */
   #hurry(command: Command): void {
-    this.#killAll();
+    this.#killAll(`full stop, shortened: ${command.reason}`);
     this.#reply({
       id: command.id,
       ok: true,
@@ -1315,7 +1315,7 @@ export class Core {
 
   #stopEverything(): void {
     this.#arm('stop-all', STOP_ALL_BUDGET_MS);
-    const why: Cause = 'recovery';
+    const why = this.#operationCause;
     for (const member of this.members) {
       this.#withdraw(member);
       this.#cancelSoft(member);
@@ -1342,15 +1342,21 @@ export class Core {
     this.#operationProgress();
   }
 
-  #killAll(): void {
+  /** A shutdown is somebody's word; what a recovery stops and starts says whether the clock asked for it. */
+  get #operationCause(): Cause {
+    if (this.#operation?.verb === 'shutdown') return 'operator';
+    return this.#operation?.origin === 'schedule' ? 'schedule' : 'recovery';
+  }
+
+  #killAll(message: string): void {
     for (const member of this.members) {
       if (!isLive(member.state)) continue;
       if (member.state !== 'STOPPING') {
         member.stopWish = {
           graceful: false,
           then: 'wait',
-          why: 'recovery',
-          message: 'the budget of the full stop is spent',
+          why: this.#operationCause,
+          message,
           cause: this.#cause,
         };
         this.#markStopping(member);
@@ -1393,9 +1399,9 @@ export class Core {
       if (member.wanted !== 'up') continue;
       if (member.state === 'FAILED' && operation.resetFailed) {
         this.#clearCounter(member);
-        this.#move(member, 'want', 'recovery', 'FAILED is reset by the recovery');
+        this.#move(member, 'want', this.#operationCause, 'FAILED is reset by the recovery');
       }
-      if (member.startWhy === null) member.startWhy = 'recovery';
+      if (member.startWhy === null) member.startWhy = this.#operationCause;
     }
     for (const member of this.members) this.#tryStart(member);
     this.#operationProgress();
@@ -1568,7 +1574,7 @@ export class Core {
         this.#planCloses(Number(rest));
         return;
       case 'stop-all':
-        if (this.#operation?.phase === 'stopping') this.#killAll();
+        if (this.#operation?.phase === 'stopping') this.#killAll('the budget of the full stop is spent');
         return;
       case 'drain':
         if (this.#operation?.id === rest && this.#operation.phase === 'draining') this.#enterPhase('starting');

@@ -329,6 +329,39 @@ describe('the core: full recovery', () => {
     expect(second.state('LEAF')).to.equal('RUNNING');
   });
 
+  for (const [verb, origin, cause] of [
+    ['shutdown', 'operator', 'operator'],
+    ['recover', 'operator', 'recovery'],
+    ['recover', 'schedule', 'schedule'],
+  ] as const) {
+    it(`what a ${verb} by ${origin} stops and starts has the cause ${cause}`, () => {
+      const world = new BareCore(CHAIN).boot();
+      const before = world.effects.length;
+      world.command(verb, [], { origin, drainMs: 0 });
+      world.finishStops();
+      world.pass(1);
+      const causes = world.effects
+        .slice(before)
+        .flatMap((effect) => (effect.do === 'journal' && effect.record.type === 'transition' ? [effect.record] : []))
+        .filter(({ on }) => on !== 'ready');
+      expect(causes.map(({ to }) => to)).to.include.members(['STOPPING', 'WAITING']);
+      expect(new Set(causes.map(({ why }) => why))).to.deep.equal(new Set([cause]));
+    });
+  }
+
+  it('a second stop of everything kills, and says that it was shortened', () => {
+    const world = new BareCore(fleetOf({ A: [], B: ['A'] })).boot();
+    world.command('shutdown');
+    world.command('shutdown');
+    expect(world.stops).to.have.members(['B', 'B!', 'A!']);
+    const said = world.effects.flatMap((effect) =>
+      effect.do === 'journal' && effect.record.type === 'transition' && effect.record.daemon === 'A'
+        ? [effect.record.message]
+        : [],
+    );
+    expect(said).to.include('full stop, shortened: test');
+  });
+
   it('a second recovery is refused while one is under way', () => {
     const world = new BareCore(CHAIN).boot();
     world.command('recover', []);

@@ -95,7 +95,12 @@ interface Reading {
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
 
-const whyOf = ({ lastError, reason }: Sighting): string => lastError ?? reason ?? 'no reason known';
+/**
+ * What is behind the state it is in. While it stops or waits that is the reason of this stop or wait: its last error may be
+ * of another day.
+ */
+const whyOf = ({ state, lastError, reason }: Sighting): string =>
+  (state === 'STOPPING' || state === 'WAITING' ? (reason ?? lastError) : (lastError ?? reason)) ?? 'no reason known';
 
 const CANNOT_TELL: Reading = { over: null, value: null, words: () => '' };
 

@@ -52,6 +52,26 @@ const watch = (rules = RULES) => {
   };
 };
 
+describe('alert rules: the reason that is told', () => {
+  it('failed checks of a daemon that is already stopping are told with their message, not with an older error', () => {
+    const { see, told } = watch();
+    const reason = '3 failed health checks in a row: the disk is gone';
+    see({ state: 'STOPPING', reason, lastError: 'an error of yesterday', health: unknown('not running'), streak: 3 });
+    expect(told.map(({ message }) => message)).to.deep.equal([
+      `A failed 3 health checks in a row (more than 2): ${reason}`,
+    ]);
+  });
+
+  it('a critical daemon that waits for another is told with what it waits for, not with an older error', () => {
+    const { see, move, pass, told } = watch();
+    const reason = 'EVENT_ROUTER is RESTARTING, needs to be ready';
+    move('RUNNING', 'STOPPING', 'dependency-lost');
+    pass(CASCADE_PATIENCE_MS);
+    see({ critical: true, state: 'WAITING', reason, lastError: 'an error of yesterday' });
+    expect(told.map(({ message }) => message)).to.deep.equal([`critical A is WAITING: ${reason}`]);
+  });
+});
+
 describe('alert rules: one alert per crossing', () => {
   /** Readings in order, and what each must say. */
   const table: readonly (readonly [string, readonly (readonly [Over, string[]])[]])[] = [

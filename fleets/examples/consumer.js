@@ -1,15 +1,14 @@
 /** Follows another daemon through the fleet's own view of it, and says when its count stands still. */
-import { z } from 'zod';
-
 export default {
   type: 'CONSUMER',
   purpose: 'Follows the count of another daemon.',
   category: 'example',
-  config: z.strictObject({
-    watches: z.string(),
-    periodSeconds: z.number().positive().default(2),
-    staleRounds: z.int().min(1).default(5),
-  }),
+  config: (z) =>
+    z.strictObject({
+      watches: z.string(),
+      periodSeconds: z.number().positive().default(2),
+      staleRounds: z.int().min(1).default(5),
+    }),
 
   create({ config, fleet, log }) {
     let seen = -1;

@@ -3,13 +3,13 @@
  * The number on disk is written whole by rename, so a crash in the middle of a tick costs that tick and no earlier one.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
 
 export default {
   type: 'TICKER',
   purpose: 'Counts ticks, over restarts too.',
   category: 'example',
-  config: z.strictObject({ periodSeconds: z.number().positive().default(1) }),
+  // A module needs no package of its own: zod, which checks the settings, is handed in.
+  config: (z) => z.strictObject({ periodSeconds: z.number().positive().default(1) }),
 
   create({ config, clock, dataDir, files, log }) {
     const file = join(dataDir, 'ticks');

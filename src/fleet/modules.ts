@@ -2,7 +2,8 @@
  * A daemon that a user wrote: a module whose default export is a definition.
  *
  * `defineDaemon` fills in what a definition leaves out, but a module need not import it (it may not have this package
- * beside it), so the same defaults are filled in here. What is wrong with an export is said field by field; a module that
+ * beside it), so the same defaults are filled in here; for the same reason `config` may be a function that is given zod
+ * and returns the schema. What is wrong with an export is said field by field; a module that
  * throws while it loads is quoted with its own words.
  */
 import { z } from 'zod';
@@ -17,6 +18,15 @@ const isSchema = (value: unknown): boolean =>
   'safeParse' in value &&
   typeof value.safeParse === 'function' &&
   'def' in value;
+
+/** What a module's own function makes of zod; what it throws is a fault of `config`. */
+const schemaMadeBy = (make: (zod: typeof z) => unknown): unknown => {
+  try {
+    return make(z);
+  } catch {
+    return undefined;
+  }
+};
 
 const names = z.array(z.string().min(1));
 
@@ -35,7 +45,13 @@ const recipeSchema = z.looseObject({
   oneShot: z.boolean().optional(),
   recoveryTargetSeconds: z.number().positive().nullish(),
   healthPeriodSeconds: z.number().positive().nullish(),
-  config: z.custom(isSchema, { error: 'must be a zod schema' }).optional(),
+  config: z
+    .preprocess(
+      (config) =>
+        typeof config === 'function' && !isSchema(config) ? schemaMadeBy(config as (zod: typeof z) => unknown) : config,
+      z.custom(isSchema, { error: 'must be a zod schema, or a function that makes one of the zod it is given' }),
+    )
+    .optional(),
   quick: z.record(z.string(), z.unknown()).optional(),
   deprecated: z.object({ successor: z.string() }).nullish(),
   create: z.custom<unknown>((value) => typeof value === 'function', {

@@ -55,6 +55,14 @@ describe('A daemon from a module', () => {
     );
   });
 
+  it('has a schema made of the zod it is given, and needs no package of its own', async () => {
+    const config = (zod: typeof z): z.ZodType => zod.strictObject({ n: zod.number().default(1) });
+    expect(specIn(await one({ default: { type: 'M', create, config } }), 'M').config).to.deep.equal({ n: 1 });
+    expect(
+      await faultsOfOne({ default: { type: 'M', create, config } }, '{ module: ./m.js, config: { n: x } }'),
+    ).to.deep.equal(['4:37 "n" must be a number, and is "x"']);
+  });
+
   for (const [event, exported, message] of [
     ['nothing is exported by default', { other: 1 }, 'the module "./m.js" has no default export'],
     ['a number is', { default: 5 }, 'the default export of "./m.js" is number, and no daemon definition'],
@@ -72,7 +80,20 @@ describe('A daemon from a module', () => {
     [
       'the config is no schema',
       { default: { type: 'M', create, config: { n: 1 } } },
-      'the default export of "./m.js" is no daemon definition: config must be a zod schema',
+      'the default export of "./m.js" is no daemon definition: config must be a zod schema, or a function that makes one of the zod it is given',
+    ],
+    [
+      'its own function makes no schema',
+      {
+        default: {
+          type: 'M',
+          create,
+          config: () => {
+            throw new Error('no');
+          },
+        },
+      },
+      'the default export of "./m.js" is no daemon definition: config must be a zod schema, or a function that makes one of the zod it is given',
     ],
     [
       'it throws while it loads',

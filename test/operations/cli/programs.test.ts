@@ -1,7 +1,8 @@
 import { expect } from 'chai';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { startFakeLoop, type FakeLoop } from '../../support/fake-loop.ts';
 import { runHere, runProgram, type Ran, type RunOptions } from '../../support/run-program.ts';
 
@@ -95,6 +96,17 @@ describe('The programs, run for real', function () {
   });
 
   describe('with a fleet file and no loop', () => {
+    it('the examples, copied to a folder that has no packages, are valid fleets', async () => {
+      const examples = fileURLToPath(new URL('../../../../fleets/examples', import.meta.url));
+      cpSync(examples, folder, { recursive: true });
+      const fleets = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
+      expect(fleets).to.have.length.above(1);
+      for (const fleet of fleets) {
+        const ran = await master(`validate ${join(folder, fleet)}`);
+        expect(ran, ran.out + ran.err).to.include({ code: 0 });
+      }
+    });
+
     const GOOD = `version: 1
 name: small
 profiles: { one: [LISTENER] }

@@ -63,11 +63,17 @@ const ROUTER = 'EVENT_ROUTER';
 /** A scheduled recovery is reported as late after this. Milliseconds. */
 const SCHEDULED_RECOVERY_MS = 10 * 60_000;
 
+/** How often it is looked whether the data directory is still ours. Milliseconds. */
+const LOCK_LOOK_MS = 1_000;
+
 /** A running loop, held by the process that runs it. */
 export interface Master extends LocalLoop {
   readonly port: number;
   readonly dataDir: string;
-  /** Everything is stopped and closed: 0. The core failed: 70, and child processes were left for the next start. */
+  /**
+   * Everything is stopped and closed: 0, or 1 when it had to be because the data directory was taken away. The core failed:
+   * 70, and child processes were left for the next start.
+   */
   readonly ended: Promise<number>;
   /** Stops everything in order; a second call shortens it. */
   stop(reason: string): void;
@@ -236,7 +242,7 @@ const compose = async (
           events,
         }),
       processesOf: (daemon) => processes.live(daemon).map(({ name, process }) => ({ name, pid: process.identity.pid })),
-      onLeave: () => end(EXIT.done),
+      onLeave: () => end(lock.stillHeld() ? EXIT.done : EXIT.failed),
       onFatal: (error, input) => {
         const last = `the core failed on an input of kind ${input.kind}: ${messageOf(error)}`;
         logging.master.critical(last, error instanceof Error ? { stack: error.stack } : {});
@@ -386,10 +392,25 @@ const compose = async (
   );
   supervisor.boot();
 
+  // Whoever removes the directory of a running master takes the lock away with it, and the next start would be a second
+  // master. So this one goes, with all that it started: nobody could find those processes again.
+  const look = clock.every(
+    LOCK_LOOK_MS,
+    () => {
+      if (lock.stillHeld()) return;
+      look.cancel();
+      const reason = `${dataDir} was taken away from this master`;
+      logging.master.critical(`${reason}: its lock is gone, and what is written there is lost; everything is stopped`);
+      void supervisor.execute({ verb: 'shutdown', daemons: [], origin: 'signal', reason, waitMs: 0 });
+    },
+    { background: true },
+  );
+  closers.push(() => look.cancel());
+
   const leave = async (code: number): Promise<number> => {
-    if (code === EXIT.done) {
+    if (code !== EXIT.coreFailed) {
       await processes.endAll(0);
-      journal.checkpoint(checkpointState(supervisor.core));
+      if (code === EXIT.done) journal.checkpoint(checkpointState(supervisor.core));
       logging.master.info('everything is stopped');
     }
     await closeAll();

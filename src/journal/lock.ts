@@ -27,7 +27,10 @@ export interface DataDirLock {
   readonly holder: Holder;
   /** Says where the server listens. */
   announce(port: number): void;
-  /** False when the lock file was taken away under us: another master may hold the directory now. */
+  /**
+   * False when the lock file was taken away under us, or another master says that it has the directory. A holder file that
+   * cannot be read says nothing: to stop everything for a lack of descriptors would be worse than to look again.
+   */
   stillHeld(): boolean;
   /** Gives the directory back. Idempotent. */
   release(): void;
@@ -138,10 +141,7 @@ export const acquireLock = (options: {
   };
   say();
 
-  const saysUs = (): boolean => {
-    const said = lastHolder(dataDir, files);
-    return said?.pid === holder.pid && said.startTime === holder.startTime;
-  };
+  const isUs = (said: Holder | null): boolean => said?.pid === holder.pid && said.startTime === holder.startTime;
   return {
     get holder() {
       return holder;
@@ -150,11 +150,15 @@ export const acquireLock = (options: {
       holder = { ...holder, port };
       say();
     },
-    stillHeld: () => held.open && files.exists(lockPath(dataDir)) && saysUs(),
+    stillHeld() {
+      if (!held.open || !files.exists(lockPath(dataDir))) return false;
+      const said = lastHolder(dataDir, files);
+      return said === null || isUs(said);
+    },
     release() {
       if (!held.open) return;
       try {
-        if (saysUs()) files.remove(holderPath(dataDir));
+        if (isUs(lastHolder(dataDir, files))) files.remove(holderPath(dataDir));
       } catch {
         // A holder file that is left behind misleads nobody: its process is gone.
       }

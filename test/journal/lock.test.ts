@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { OrchestratorError } from '../../src/errors.ts';
-import { acquireLock, liveHolder } from '../../src/journal/lock.ts';
+import { acquireLock, lastHolder, liveHolder } from '../../src/journal/lock.ts';
 import { realClock } from '../../src/seams/clock.ts';
 import { programCommand } from '../../src/seams/entry.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';
@@ -74,6 +74,26 @@ describe('The lock of a data directory', () => {
     expect(lock.stillHeld()).to.equal(false);
     lock.release();
     acquire().release();
+  });
+
+  it('notices that another has it after its files were taken away, and leaves what that one said', () => {
+    const first = acquire();
+    rmSync(dataDir, { recursive: true });
+    const second = acquire();
+    const other = { ...first.holder, pid: first.holder.pid + 1 };
+    writeFileSync(join(dataDir, 'run', 'holder.json'), JSON.stringify(other));
+    expect(first.stillHeld()).to.equal(false);
+    first.release();
+    expect(lastHolder(dataDir, files)?.pid).to.equal(other.pid);
+    second.release();
+  });
+
+  it('is not given up for a holder file that cannot be read', () => {
+    const lock = acquire();
+    expect(lock.stillHeld()).to.equal(true);
+    writeFileSync(join(dataDir, 'run', 'holder.json'), '{"pid":');
+    expect(lock.stillHeld()).to.equal(true);
+    lock.release();
   });
 
   it('is refused where it cannot be: below a file, or over a file that is no database', () => {

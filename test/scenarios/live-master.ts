@@ -26,7 +26,7 @@ export const until = async <Value>(
 };
 
 /** Pids of live processes that carry the mark of this data directory. */
-const marked = (instance: string): number[] =>
+export const marked = (instance: string): number[] =>
   readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
@@ -65,7 +65,8 @@ export class LiveMaster {
     return join(this.folder, ...parts);
   }
 
-  async start(): Promise<StatusReport> {
+  /** Starts the loop and waits for nothing. */
+  launchLoop(): ChildProcess {
     const [file = '', ...args] = commandOf('master_loop', [
       ...['--fleet', this.path('fleet.yaml'), '--data-dir', this.dataDir, '--port', '0'],
     ]);
@@ -73,6 +74,11 @@ export class LiveMaster {
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#printed += text));
     this.#child = child;
     this.#ended = new Promise((resolve) => child.once('exit', resolve));
+    return child;
+  }
+
+  async start(): Promise<StatusReport> {
+    const child = this.launchLoop();
     return until('the master answers', async () => {
       if (child.exitCode !== null) throw new Error(`the master ended with ${child.exitCode}:\n${this.#printed}`);
       const ran = await this.run('status', '--json');
@@ -131,10 +137,19 @@ export class LiveMaster {
     await this.#ended;
   }
 
+  /** The mark of this data directory; its processes carry it in their environment. */
+  instance(): string {
+    return readFileSync(join(this.dataDir, 'run', 'instance'), 'utf8').trim();
+  }
+
   /** Live processes that belong to this data directory, besides the master. */
   children(): number[] {
-    const file = join(this.dataDir, 'run', 'instance');
-    return existsSync(file) ? marked(readFileSync(file, 'utf8').trim()) : [];
+    return existsSync(join(this.dataDir, 'run', 'instance')) ? marked(this.instance()) : [];
+  }
+
+  /** Everything on standard error so far. */
+  printed(): string {
+    return this.#printed;
   }
 
   log(): string {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { rmSync, writeFileSync } from 'node:fs';
-import { LiveMaster, until } from './live-master.ts';
+import { LiveMaster, marked, until } from './live-master.ts';
 
 const CHILDREN = {
   'survivor.js': `export default { type: 'SURVIVOR', purpose: 'keeps a child over restarts', create: ({ spawn, spawned }) => ({
@@ -59,6 +59,16 @@ describe('A master on its data directory', function () {
     const after = await master.daemon('BROKEN');
     expect(after).to.include({ state: 'FAILED', restartCount: failed.restartCount, generation: failed.generation });
     expect(survivor.generation).to.equal(2);
+  });
+
+  it('whose directory is removed: everything it started ends, and so does it, with exit 1', async () => {
+    const children = master.children();
+    const instance = master.instance();
+    expect(children).to.have.length(2);
+    rmSync(master.dataDir, { recursive: true });
+    expect(await master.ended()).to.equal(1);
+    expect(master.printed()).to.match(/CRITICAL .* was taken away from this master: its lock is gone/);
+    expect(marked(instance)).to.deep.equal([]);
   });
 
   it('asked for a second time: exit 5, naming the holder, and the first is not disturbed', async () => {

@@ -427,9 +427,16 @@ const compose = async (
 
 /** Runs the loop until it was stopped, by a command or a signal; resolves with the exit code. */
 export const runMaster = async (options: MasterOptions): Promise<number> => {
-  const master = await startMaster(options);
-  const unhook = onSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], (signal) => master.stop(signal));
+  let master: Master | null = null;
+  /** Signals that came before there was anything to stop: heeded as soon as there is. */
+  const early: string[] = [];
+  const unhook = onSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], (signal) => {
+    if (master === null) early.push(signal);
+    else master.stop(signal);
+  });
   try {
+    master = await startMaster(options);
+    for (const signal of early) master.stop(signal);
     return await master.ended;
   } finally {
     unhook();

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { LiveMaster, marked, until } from './live-master.ts';
 
 const CHILDREN = {
@@ -191,5 +191,26 @@ describe('A master on its data directory', function () {
       .to.include('SURVIVOR')
       .and.to.include('start the whole profile: done');
     await master.untilState('MORTAL', 'RUNNING');
+  });
+});
+
+describe('A master that is told to end while it starts', function () {
+  this.timeout(60_000);
+
+  it('stops everything in order and exits 0, however often it is told', async () => {
+    const master = new LiveMaster(FLEET, CHILDREN);
+    try {
+      master.launchLoop();
+      // It has the directory and nothing else: the server answers later, the first daemon starts later still.
+      await until('the master holds its directory', () => existsSync(master.path('d', 'run', 'holder.json')));
+      master.signal('SIGTERM');
+      master.signal('SIGHUP');
+      expect(await master.ended(), master.printed()).to.equal(0);
+      expect(master.log()).to.include('everything is stopped');
+      expect(master.children()).to.deep.equal([]);
+      expect(existsSync(master.path('d', 'run', 'control.sock'))).to.equal(false);
+    } finally {
+      await master.dispose();
+    }
   });
 });

@@ -7,6 +7,8 @@
  * really take; it does not wait for an event that is between two retries, whose handler did return.
  *
  * Each delivery parses its own copy of the body: what one subscriber does to it, no other sees.
+ *
+ * Every start of every subscriber makes a lane and most never carry an event, so its parts are made when first needed.
  */
 import { messageOf } from '../errors.ts';
 import type { Clock, Timer } from '../seams/clock.ts';
@@ -25,6 +27,8 @@ export interface LaneTools {
   readonly pump: Pump;
   readonly outbox: Outbox;
   readonly log: RouterLog | null;
+  /** Told the nonce of every canary that came through. */
+  prove(subscription: number, nonce: number): void;
   readonly counts: { delivered: number; handled: number; dead: number; retries: number; running: number };
 }
 
@@ -50,8 +54,6 @@ interface Running {
 }
 
 interface Retrying {
-  readonly envelope: EventEnvelope;
-  readonly text: string;
   readonly timer: Timer;
 }
 
@@ -66,164 +68,150 @@ export interface Busy {
   readonly since: number;
 }
 
-export interface Lane {
+const NOBODY_RUNS: ReadonlyMap<number, Running> = new Map();
+
+export class Lane {
   readonly record: SubscriptionRecord;
-  /** Forgets what was handed out and not begun, and accepts deliveries of this attach only. */
-  reset(epoch: number): void;
-  /** Offsets that handlers hold, running or between two tries. */
-  held(): number[];
-  take(epoch: number, canary: number, events: readonly LoggedEvent[]): void;
-  /** Hands a dead letter to the handler, out of turn but within the bound of calls at once. */
-  redeliver(envelope: EventEnvelope): Promise<RedeliveryFailure | null>;
-  /** The oldest call that has not returned. */
-  busy(): Busy | null;
+  readonly #deliver: Deliver;
+  readonly #tools: LaneTools;
+  #epoch = 0;
+  #queue: Segment[] = [];
+  /** Begun and not finished, ascending. */
+  #open: number[] = [];
+  /** By offset; dead letters by their negative number. */
+  #running: Map<number, Running> | null = null;
+  #retrying: Map<number, Retrying> | null = null;
+  #asides: Aside[] | null = null;
+  #asideKey = 0;
+  #canaries: { readonly nonce: number; readonly waits: Set<number> }[] | null = null;
+  #paused = false;
+  #closed = false;
+  #stepQueued = false;
+  #drained: (() => void)[] | null = null;
+
+  constructor(record: SubscriptionRecord, deliver: Deliver, tools: LaneTools) {
+    this.record = record;
+    this.#deliver = deliver;
+    this.#tools = tools;
+  }
+
   /** An event waits for its next try: the lane stands still, and its handler did return. */
-  retryingNow(): boolean;
-  inFlight(): number;
-  runningNow(): number;
+  retryingNow(): boolean {
+    return this.#retrying !== null && this.#retrying.size > 0;
+  }
+
+  inFlight(): number {
+    return this.#open.length;
+  }
+
+  runningNow(): number {
+    return this.#running?.size ?? 0;
+  }
+
+  /** Offsets that handlers hold, running or between two tries. */
+  held(): readonly number[] {
+    return this.#open;
+  }
+
+  /** The oldest call that has not returned. */
+  busy(): Busy | null {
+    let oldest: Running | null = null;
+    for (const one of (this.#running ?? NOBODY_RUNS).values())
+      if (oldest === null || one.startedAt < oldest.startedAt) oldest = one;
+    return oldest === null ? null : { eventId: oldest.envelope.id, since: oldest.startedAt };
+  }
+
+  /** Forgets what was handed out and not begun, and accepts deliveries of this attach only. */
+  reset(epoch: number): void {
+    this.#epoch = epoch;
+    this.#queue = [];
+    this.#canaries = null;
+  }
+
+  take(epoch: number, canary: number, events: readonly LoggedEvent[]): void {
+    if (this.#closed || epoch !== this.#epoch) return;
+    this.#queue.push({ events, next: 0, canary });
+    this.#stepSoon();
+  }
+
+  /** Hands a dead letter to the handler, out of turn but within the bound of calls at once. */
+  redeliver(envelope: EventEnvelope): Promise<RedeliveryFailure | null> {
+    return new Promise((resolve) => {
+      (this.#asides ??= []).push({ envelope, settle: resolve });
+      this.#stepSoon();
+    });
+  }
+
   /** Begins no further call; resolves when none runs. */
-  drain(): Promise<void>;
+  drain(): Promise<void> {
+    this.#paused = true;
+    if (this.runningNow() === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#drained ??= []).push(resolve));
+  }
+
   /** Ends it: results of running calls are ignored. With `charge`, an event cut off counts as tried. */
-  close(charge: boolean): void;
-}
+  close(charge: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#retrying !== null) for (const { timer } of this.#retrying.values()) timer.cancel();
+    if (this.runningNow() + (this.#asides?.length ?? 0) > 0) this.#cutOff(charge);
+    this.#queue = [];
+    this.#canaries = null;
+    this.#retrying = null;
+    this.#open = [];
+    this.#tellDrained();
+  }
 
-/** @param proven  told the nonce of every canary that came through */
-export const createLane = (
-  record: SubscriptionRecord,
-  deliver: Deliver,
-  tools: LaneTools,
-  proven: (nonce: number) => void,
-): Lane => {
-  const { clock, pump, outbox, log, counts } = tools;
-  let epoch = 0;
-  let queue: Segment[] = [];
-  let open: number[] = []; //                         begun and not finished, ascending
-  const running = new Map<number, Running>(); //      by offset; dead letters by their negative number
-  const retrying = new Map<number, Retrying>();
-  let asides: Aside[] = [];
-  let canaries: { readonly nonce: number; readonly waits: Set<number> }[] = [];
-  let paused = false;
-  let closed = false;
-  let stepQueued = false;
-  const drained: (() => void)[] = [];
+  // ---------------------------------------------------------------------------------------------- what is handed out
 
-  const settled = (key: number): void => {
-    running.delete(key);
-    counts.running -= 1;
-    if (canaries.length > 0) {
-      for (const canary of canaries) canary.waits.delete(key);
-      const through = canaries.filter((canary) => canary.waits.size === 0);
-      canaries = canaries.filter((canary) => canary.waits.size > 0);
-      for (const { nonce } of through) proven(nonce);
+  #step(): void {
+    const { pump } = this.#tools;
+    const { maxInFlight } = this.record;
+    while (!this.#closed && !this.#paused) {
+      if (this.#asides !== null && this.#asides.length > 0 && this.runningNow() < maxInFlight) {
+        pump.exhausted();
+        this.#callAside(this.#asides.shift()!, --this.#asideKey);
+        continue;
+      }
+      const segment = this.#queue[0];
+      if (segment === undefined) return;
+      if (segment.canary !== 0) {
+        this.#passCanary(segment.canary);
+        segment.canary = 0;
+      }
+      if (segment.next === segment.events.length) {
+        this.#queue.shift();
+        continue;
+      }
+      if (this.runningNow() + (this.#retrying?.size ?? 0) >= maxInFlight) return;
+      if (pump.exhausted()) return this.#stepSoon();
+      this.#startNext(segment);
     }
-    if (running.size === 0) for (const resolve of drained.splice(0)) resolve();
-  };
+  }
 
-  const finish = (offset: number, handled: boolean): void => {
-    if (open[0] === offset) open.shift();
-    else open = open.filter((one) => one !== offset);
-    finishOffset(record, offset, open);
-    if (handled) {
-      record.handled += 1;
-      record.handledUnsent += 1;
-      counts.handled += 1;
-    } else {
-      record.dead += 1;
-      counts.dead += 1;
-    }
-    outbox.moved(record);
-  };
+  #stepSoon(): void {
+    if (this.#stepQueued) return;
+    this.#stepQueued = true;
+    this.#tools.pump.defer(() => {
+      this.#stepQueued = false;
+      this.#step();
+    });
+  }
 
-  const bury = (offset: number, attempts: number, reason: string): void => {
-    const at = clock.wallMs();
-    outbox.die({ subscription: record.id, offset, attempts, reason, at, nextRetryAt: at + (letterDelayMs(0) ?? 0) });
-    finish(offset, false);
-  };
+  #passCanary(nonce: number): void {
+    if (this.#running === null || this.#running.size === 0) this.#tools.prove(this.record.id, nonce);
+    else (this.#canaries ??= []).push({ nonce, waits: new Set(this.#running.keys()) });
+  }
 
-  const failed = (envelope: EventEnvelope, text: string, error: unknown): void => {
-    const { offset, attempt } = envelope;
-    const reason = messageOf(error);
-    const delay = retryDelayMs(attempt);
-    if (delay === null) {
-      log?.warn(
-        `${record.subscriber} failed on ${record.topic} ${envelope.id} ${attempt} times, now a dead letter: ${reason}`,
-      );
-      return bury(offset, attempt, reason);
-    }
-    counts.retries += 1;
-    record.attempts.set(offset, { count: attempt, reason });
-    outbox.fail({ subscription: record.id, offset, attempts: attempt, reason });
-    const again = (): void => {
-      if (paused) return; // the next start gets it, and this start is not charged for it
-      retrying.delete(offset);
-      pump.exhausted(); // reads the clock for this call
-      call({ ...envelope, attempt: attempt + 1, body: JSON.parse(text) as unknown }, text);
-      step();
-    };
-    retrying.set(offset, { envelope, text, timer: clock.after(delay, again, { background: true }) });
-  };
-
-  const begin = (key: number, envelope: EventEnvelope, settle: Settle | null): void => {
-    running.set(key, { envelope, startedAt: pump.now, settle });
-    counts.running += 1;
-    counts.delivered += 1;
-    if (log?.isDebug() === true) log.debug(`Delivered to ${record.subscriber} ${record.topic} ${envelope.id}`);
-  };
-
-  /** Calls the handler once. One that returns no promise is finished here and now. */
-  const call = (envelope: EventEnvelope, text: string): void => {
-    const { offset } = envelope;
-    begin(offset, envelope, null);
-    let result: Promise<void> | void;
-    try {
-      result = deliver(envelope);
-    } catch (error) {
-      settled(offset);
-      return failed(envelope, text, error);
-    }
-    if (result === undefined || typeof (result as { then?: unknown }).then !== 'function') {
-      settled(offset);
-      return finish(offset, true);
-    }
-    result.then(
-      () => {
-        if (closed) return;
-        settled(offset);
-        finish(offset, true);
-        step();
-      },
-      (error: unknown) => {
-        if (closed) return;
-        settled(offset);
-        failed(envelope, text, error);
-        step();
-      },
-    );
-  };
-
-  const callAside = ({ envelope, settle }: Aside, key: number): void => {
-    begin(key, envelope, settle);
-    const done: Settle = (failure) => {
-      if (closed) return;
-      settled(key);
-      settle(failure);
-      step();
-    };
-    Promise.resolve()
-      .then(() => deliver(envelope))
-      .then(
-        () => done(null),
-        (error: unknown) => done({ error }),
-      );
-  };
-
-  const startNext = (segment: Segment): void => {
+  #startNext(segment: Segment): void {
+    const { record } = this;
     const { id, offset, version, source, at, body: text } = segment.events[segment.next++]!;
     const tried = record.attempts.size === 0 ? undefined : record.attempts.get(offset);
-    open.push(offset);
+    this.#open.push(offset);
     // A handler that takes its daemon down with it never rejects: those tries count as well.
-    if (tried !== undefined && tried.count >= DELIVERY_ATTEMPTS_MAX) return bury(offset, tried.count, tried.reason);
-    call(
+    if (tried !== undefined && tried.count >= DELIVERY_ATTEMPTS_MAX)
+      return this.#bury(offset, tried.count, tried.reason);
+    this.#call(
       {
         id,
         topic: record.topic,
@@ -236,49 +224,146 @@ export const createLane = (
       },
       text,
     );
-  };
+  }
 
-  const passCanary = (nonce: number): void => {
-    if (running.size === 0) proven(nonce);
-    else canaries.push({ nonce, waits: new Set(running.keys()) });
-  };
+  // ---------------------------------------------------------------------------------------------- one call
 
-  let asideKey = 0;
-  const step = (): void => {
-    while (!closed && !paused) {
-      if (asides.length > 0 && running.size < record.maxInFlight) {
-        pump.exhausted();
-        callAside(asides.shift()!, --asideKey);
-        continue;
-      }
-      const segment = queue[0];
-      if (segment === undefined) return;
-      if (segment.canary !== 0) {
-        passCanary(segment.canary);
-        segment.canary = 0;
-      }
-      if (segment.next === segment.events.length) {
-        queue.shift();
-        continue;
-      }
-      if (running.size + retrying.size >= record.maxInFlight) return;
-      if (pump.exhausted()) return stepSoon();
-      startNext(segment);
+  #begin(key: number, envelope: EventEnvelope, settle: Settle | null): void {
+    const { pump, counts, log } = this.#tools;
+    (this.#running ??= new Map()).set(key, { envelope, startedAt: pump.now, settle });
+    counts.running += 1;
+    counts.delivered += 1;
+    if (log?.isDebug() === true)
+      log.debug(`Delivered to ${this.record.subscriber} ${this.record.topic} ${envelope.id}`);
+  }
+
+  /** Calls the handler once. One that returns no promise is finished here and now. */
+  #call(envelope: EventEnvelope, text: string): void {
+    const { offset } = envelope;
+    this.#begin(offset, envelope, null);
+    const deliver = this.#deliver;
+    let result: Promise<void> | void;
+    try {
+      result = deliver(envelope);
+    } catch (error) {
+      if (this.#closed) return; // it took its daemon down with it
+      this.#settled(offset);
+      return this.#failed(envelope, text, error);
     }
-  };
-  const stepSoon = (): void => {
-    if (stepQueued) return;
-    stepQueued = true;
-    pump.defer(() => {
-      stepQueued = false;
-      step();
-    });
-  };
+    if (this.#closed) return;
+    if (result === undefined || typeof (result as { then?: unknown }).then !== 'function') {
+      this.#settled(offset);
+      return this.#finish(offset, true);
+    }
+    result.then(
+      () => {
+        if (this.#closed) return;
+        this.#settled(offset);
+        this.#finish(offset, true);
+        this.#step();
+      },
+      (error: unknown) => {
+        if (this.#closed) return;
+        this.#settled(offset);
+        this.#failed(envelope, text, error);
+        this.#step();
+      },
+    );
+  }
+
+  #callAside({ envelope, settle }: Aside, key: number): void {
+    this.#begin(key, envelope, settle);
+    const deliver = this.#deliver;
+    const done: Settle = (failure) => {
+      if (this.#closed) return;
+      this.#settled(key);
+      settle(failure);
+      this.#step();
+    };
+    Promise.resolve()
+      .then(() => deliver(envelope))
+      .then(
+        () => done(null),
+        (error: unknown) => done({ error }),
+      );
+  }
+
+  #settled(key: number): void {
+    const running = this.#running!;
+    running.delete(key);
+    this.#tools.counts.running -= 1;
+    if (this.#canaries !== null) {
+      for (const canary of this.#canaries) canary.waits.delete(key);
+      const through = this.#canaries.filter((canary) => canary.waits.size === 0);
+      this.#canaries = this.#canaries.filter((canary) => canary.waits.size > 0);
+      for (const { nonce } of through) this.#tools.prove(this.record.id, nonce);
+      if (this.#canaries.length === 0) this.#canaries = null;
+    }
+    if (running.size === 0) this.#tellDrained();
+  }
+
+  #tellDrained(): void {
+    if (this.#drained === null) return;
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  #finish(offset: number, handled: boolean): void {
+    const { record } = this;
+    const { counts, outbox } = this.#tools;
+    if (this.#open[0] === offset) this.#open.shift();
+    else this.#open = this.#open.filter((one) => one !== offset);
+    finishOffset(record, offset, this.#open);
+    if (handled) {
+      record.handled += 1;
+      record.handledUnsent += 1;
+      counts.handled += 1;
+    } else {
+      record.dead += 1;
+      counts.dead += 1;
+    }
+    outbox.moved(record);
+  }
+
+  #bury(offset: number, attempts: number, reason: string): void {
+    const { clock, outbox } = this.#tools;
+    const at = clock.wallMs();
+    const nextRetryAt = at + (letterDelayMs(0) ?? 0);
+    outbox.die({ subscription: this.record.id, offset, attempts, reason, at, nextRetryAt });
+    this.#finish(offset, false);
+  }
+
+  #failed(envelope: EventEnvelope, text: string, error: unknown): void {
+    const { record } = this;
+    const { clock, pump, outbox, log, counts } = this.#tools;
+    const { offset, attempt } = envelope;
+    const reason = messageOf(error);
+    const delay = retryDelayMs(attempt);
+    if (delay === null) {
+      log?.warn(
+        `${record.subscriber} failed on ${record.topic} ${envelope.id} ${attempt} times, now a dead letter: ${reason}`,
+      );
+      return this.#bury(offset, attempt, reason);
+    }
+    counts.retries += 1;
+    record.attempts.set(offset, { count: attempt, reason });
+    outbox.fail({ subscription: record.id, offset, attempts: attempt, reason });
+    const retrying = (this.#retrying ??= new Map());
+    const again = (): void => {
+      if (this.#paused) return; // the next start gets it, and this start is not charged for it
+      retrying.delete(offset);
+      pump.exhausted(); // reads the clock for this call
+      this.#call({ ...envelope, attempt: attempt + 1, body: JSON.parse(text) as unknown }, text);
+      this.#step();
+    };
+    retrying.set(offset, { timer: clock.after(delay, again, { background: true }) });
+  }
 
   /** The calls that run are not waited for any more. */
-  const cutOff = (charge: boolean): void => {
+  #cutOff(charge: boolean): void {
+    const { record } = this;
+    const { counts, outbox } = this.#tools;
     const ended = { error: new Error(`${record.subscriber} ended first`), ended: true };
-    for (const [key, { envelope, settle }] of running) {
+    for (const [key, { envelope, settle }] of this.#running ?? NOBODY_RUNS) {
       counts.running -= 1;
       settle?.(ended);
       if (!charge || key < 0) continue;
@@ -286,52 +371,8 @@ export const createLane = (
       record.attempts.set(envelope.offset, { count: envelope.attempt, reason });
       outbox.fail({ subscription: record.id, offset: envelope.offset, attempts: envelope.attempt, reason });
     }
-    for (const { settle } of asides) settle(ended);
-    asides = [];
-    running.clear();
-  };
-
-  return {
-    record,
-    retryingNow: () => retrying.size > 0,
-    inFlight: () => open.length,
-    runningNow: () => running.size,
-    reset(newEpoch) {
-      epoch = newEpoch;
-      queue = [];
-      canaries = [];
-    },
-    held: () => [...open],
-    take(ofEpoch, canary, events) {
-      if (closed || ofEpoch !== epoch) return;
-      queue.push({ events, next: 0, canary });
-      stepSoon();
-    },
-    redeliver(envelope) {
-      return new Promise((resolve) => {
-        asides.push({ envelope, settle: resolve });
-        stepSoon();
-      });
-    },
-    busy() {
-      let oldest: Running | null = null;
-      for (const one of running.values()) if (oldest === null || one.startedAt < oldest.startedAt) oldest = one;
-      return oldest === null ? null : { eventId: oldest.envelope.id, since: oldest.startedAt };
-    },
-    drain() {
-      paused = true;
-      return running.size === 0 ? Promise.resolve() : new Promise((resolve) => drained.push(resolve));
-    },
-    close(charge) {
-      if (closed) return;
-      closed = true;
-      for (const { timer } of retrying.values()) timer.cancel();
-      if (running.size + asides.length > 0) cutOff(charge);
-      queue = [];
-      canaries = [];
-      retrying.clear();
-      open = [];
-      for (const resolve of drained.splice(0)) resolve();
-    },
-  };
-};
+    for (const { settle } of this.#asides ?? []) settle(ended);
+    this.#asides = null;
+    this.#running = null;
+  }
+}

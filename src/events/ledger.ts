@@ -111,7 +111,16 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
     );
   };
 
+  /** Tells whether the canary under way came back (null), or the gap's reason; at once when it is known. */
+  const whenKnown = (record: SubscriptionRecord, told: (gap: string | null) => void): void => {
+    const entry = entries.get(record.id);
+    if (entry === undefined) told('the subscription was removed');
+    else if (entry.nonce === 0 && entry.state === 'attached') told(null);
+    else entry.waiters.push(told);
+  };
+
   return {
+    whenKnown,
     /** Says which subscriptions exist; called for every new one. */
     know(record: SubscriptionRecord): void {
       entries.set(record.id, {
@@ -129,9 +138,9 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
     forget(subscription: number): void {
       const entry = entries.get(subscription);
       if (entry === undefined) return;
+      entries.delete(subscription); // before anybody is told: who asks again must hear the same
       change(entry, 'detached', null);
       answer(entry, 'the subscription was removed');
-      entries.delete(subscription);
     },
     /** A canary is on its way down this lane. */
     expect(record: SubscriptionRecord, lane: Lane, generation: number, nonce: number): void {
@@ -185,13 +194,9 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
         if (entry.lane !== null) change(entry, 'attaching', 'the event router is away');
       }
     },
-    /** Resolves with null when the canary under way is back, or with the gap's reason. */
-    outcome(record: SubscriptionRecord): Promise<string | null> {
-      const entry = entries.get(record.id);
-      if (entry === undefined) return Promise.resolve('the subscription was removed');
-      if (entry.nonce === 0 && entry.state === 'attached') return Promise.resolve(null);
-      return new Promise((resolve) => entry.waiters.push(resolve));
-    },
+    /** The same as a promise. */
+    outcome: (record: SubscriptionRecord): Promise<string | null> =>
+      new Promise((resolve) => whenKnown(record, resolve)),
     /** Every subscription of the fleet; those not registered yet as detached. */
     view(declared: readonly DeclaredSubscription[]): SubscriptionState[] {
       const known = new Set<string>();

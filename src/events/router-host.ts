@@ -10,7 +10,7 @@ import type { Worker } from 'node:worker_threads';
 import { messageOf, type ErrorCode } from '../errors.ts';
 import type { Timer } from '../seams/clock.ts';
 import { startThread } from '../seams/entry.ts';
-import { createClient, createPublisher, type HeldClient, type HostParts } from './client.ts';
+import { HeldClient, Publisher, type HostParts } from './client.ts';
 import { createDeadLetters, LETTERS_AT_ONCE } from './dead-letters.ts';
 import { refused, routerAway, subscriptionGap, unknownTopic } from './event-errors.ts';
 import { createExternal, EXTERNAL_IN_FLIGHT, externalSubscriber } from './external.ts';
@@ -149,11 +149,17 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     outbox,
     ledger,
     subscriptions,
-    tools: { clock, pump, outbox, log, counts },
+    tools: {
+      clock,
+      pump,
+      outbox,
+      log,
+      prove: (subscription, nonce) => outbox.prove(subscription, nonce),
+      counts,
+    },
     presence: () => presence,
     serving: whenServing,
     newId: () => idPrefix + (ids++).toString(36),
-    prove: (subscription, nonce) => outbox.prove(subscription, nonce),
   };
 
   const ask = (question: Question): Promise<unknown> => {
@@ -173,13 +179,15 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
 
   const deadLetters = createDeadLetters({ clock, outbox, subscriptions, ask: askAfterwards });
 
+  const clientEnded = (client: HeldClient): void => {
+    refusedBefore += client.refused;
+    if (clients.get(client.subscriber) === client) clients.delete(client.subscriber);
+  };
+
   const openClient = (clientOptions: Parameters<RouterHost['client']>[0], external: boolean): HeldClient => {
     const { subscriber } = clientOptions;
     clients.get(subscriber)?.detach();
-    const client: HeldClient = createClient(parts, clientOptions, external, () => {
-      refusedBefore += client.refused;
-      if (clients.get(subscriber) === client) clients.delete(subscriber);
-    });
+    const client = new HeldClient(parts, clientOptions, external, clientEnded);
     clients.set(subscriber, client);
     return client;
   };
@@ -196,7 +204,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       void ask({ about: 'external-seen', subscriber, at: clock.wallMs() }).catch(() => {}); // the next poll says it again
     },
   });
-  const externalPublishers = new Map<string, ReturnType<typeof createPublisher>>();
+  const externalPublishers = new Map<string, Publisher>();
 
   /** Shows what has just been stored to the people who watch; more than they can read in one go is only counted. */
   const showTails = (): void => {
@@ -472,7 +480,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
           for (const [name, { account }] of externalPublishers)
             if (account.events === 0) externalPublishers.delete(name);
         }
-        publisher = createPublisher(parts, who);
+        publisher = new Publisher(parts, who);
         externalPublishers.set(who, publisher);
       }
       return publisher.publish(topic, body, publishOptions, who);

@@ -47,12 +47,12 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
   const drop = (record: SubscriptionRecord): void => {
     held.get(record.id)?.lane.close(false);
     held.delete(record.id);
-    ledger.forget(record.id);
     records.delete(record.id);
     byName.delete(nameOf(record.subscriber, record.topic));
     const own = bySubscriber.get(record.subscriber);
     own?.delete(record);
     if (own?.size === 0) bySubscriber.delete(record.subscriber);
+    ledger.forget(record.id); // last: who hears that it is gone finds it gone
   };
 
   const register = (record: SubscriptionRecord, { lane, generation }: Held): void => {

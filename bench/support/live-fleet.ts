@@ -53,8 +53,11 @@ export interface LiveFleet {
   readonly contexts: ReadonlyMap<string, DaemonContext<never>>;
   /** Told when the code of a daemon begins to run. */
   onStart: ((daemon: string) => void) | null;
-  /** Resolves when so many are RUNNING (or COMPLETED), and none is on its way anywhere. */
-  allRunning(): Promise<void>;
+  /**
+   * Resolves when all are RUNNING (or COMPLETED), none is on its way anywhere, and each has been started so often: what has
+   * crashed a moment ago still counts as RUNNING until the loop has heard of it.
+   */
+  allRunning(starts?: number): Promise<void>;
   /** Resolves when every subscription has been proven by its canary. */
   allProven(): Promise<void>;
   end(): Promise<void>;
@@ -193,17 +196,20 @@ export const liveFleet = async (options: LiveOptions): Promise<LiveFleet> => {
     specs.map(({ type }) => type),
   );
 
-  const isThere = (): boolean => supervisor.core.notUpCount === 0 && supervisor.core.liveCount === specs.length;
+  const isThere = (starts: number): boolean =>
+    supervisor.core.notUpCount === 0 &&
+    supervisor.core.liveCount === specs.length &&
+    supervisor.core.members.every(({ generation }) => generation >= starts);
   const live: LiveFleet = {
     supervisor,
     router,
     contexts,
     onStart: null,
-    allRunning: () =>
+    allRunning: (starts = 1) =>
       new Promise((resolve) => {
-        if (isThere()) return resolve();
+        if (isThere(starts)) return resolve();
         const off = supervisor.onTurn(() => {
-          if (!isThere()) return;
+          if (!isThere(starts)) return;
           off();
           resolve();
         });

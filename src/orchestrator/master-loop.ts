@@ -79,17 +79,18 @@ export class MasterLoop {
     this.#journal = options.journal;
     this.#slots = options.slots;
     this.runtime = options.runtime({
+      // What became of a start is told before its slot is free, so that it is heard before the next start begins.
       ready: (daemon, generation) => {
-        this.#slots.release(daemon, generation);
         this.#lifecycle$.next({ kind: 'ready', daemon, generation });
+        this.#slots.release(daemon, generation);
       },
       startFailed: (daemon, generation, failure, cause) => {
-        this.#slots.release(daemon, generation);
         this.#lifecycle$.next({ kind: 'start-failed', daemon, generation, failure, cause });
+        this.#slots.release(daemon, generation);
       },
       exited: (daemon, generation, failure, forced) => {
-        this.#slots.release(daemon, generation);
         this.#lifecycle$.next({ kind: 'exited', daemon, generation, failure, forced });
+        this.#slots.release(daemon, generation);
       },
       reattached: (daemon, generation, ok, message) =>
         this.#lifecycle$.next({ kind: 'reattached', daemon, generation, ok, message }),

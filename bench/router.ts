@@ -5,7 +5,7 @@
  *
  * Usage: npx tsx bench/router.ts [--events N] [--dir DIR] [--only one,ten,latency]
  */
-import { closeSync, fdatasyncSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
@@ -14,6 +14,7 @@ import { z } from 'zod';
 import { createRouterHost } from '../src/events/router-host.ts';
 import { realClock } from '../src/seams/clock.ts';
 import { realRandom } from '../src/seams/random.ts';
+import { threadTimes } from './support/cpu.ts';
 
 const { values } = parseArgs({
   options: {
@@ -73,15 +74,6 @@ const syncsPerSecond = (): number => {
   closeSync(handle);
   return syncs / seconds;
 };
-
-/** Nanoseconds on a CPU of each thread of this process; on a shared machine the figure that does not depend on the others. */
-const threadTimes = (): Map<string, number> =>
-  new Map(
-    readdirSync('/proc/self/task').map((tid) => {
-      const [onCpu] = readFileSync(`/proc/self/task/${tid}/schedstat`, 'utf8').split(' ');
-      return [tid, Number(onCpu)];
-    }),
-  );
 
 /** CPU seconds since `before`: the main thread, the busiest other one (the router's), and all the rest (GC helpers). */
 const cpuSince = (before: ReadonlyMap<string, number>) => {

@@ -22,7 +22,7 @@ export interface Committed {
   readonly stored: (readonly [topic: number, count: number])[];
 }
 
-/** The disk refuses for now; the message says why. */
+/** The disk refuses at the moment; the message says why. */
 export interface Stalled {
   readonly stalled: string;
 }

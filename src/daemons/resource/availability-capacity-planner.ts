@@ -91,7 +91,7 @@ export const availabilityCapacityPlanner = daemonsWith<Floor>()({
         const status = await nodes.status(node.nodeId);
         return status.runId === node.runId ? status : null;
       } catch {
-        return null; // silent for now; it is metered when it answers again, for its uptime counts on
+        return null; // silent: it is metered when it answers again, for its uptime counts on
       }
     };
 

@@ -101,9 +101,13 @@ const stoppable = (signal: AbortSignal | undefined): { signal: AbortSignal; abor
   };
 };
 
-/** A client of one control socket. Connections are kept for the next request and do not keep the process alive. */
+/**
+ * A client of one control socket. Each request has a connection of its own: a kept one may have been dropped by the server
+ * while this process stood still, a request on it fails, and one that acts must not be sent twice. Over a Unix socket a
+ * new connection costs next to nothing.
+ */
 export const unixHttp = (socketPath: string): UnixHttp => {
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 2 });
+  const agent = new Agent({ keepAlive: false });
   return {
     async request(options) {
       const stop = stoppable(options.signal);

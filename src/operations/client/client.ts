@@ -81,7 +81,7 @@ export interface ControlClient {
   events(verb: EventVerb, args?: Readonly<Record<string, unknown>>, options?: StreamOptions): Promise<unknown>;
   drills(verb: DrillVerb, args?: Readonly<Record<string, unknown>>, options?: StreamOptions): Promise<unknown>;
 
-  /** Closes kept connections; running streams end by their own signal. */
+  /** Ends requests that are under way; running streams end by their own signal. */
   close(): void;
 }
 

@@ -23,11 +23,12 @@ export interface ContextParts {
   readonly scope: Scope;
   readonly spec: DaemonSpec;
   readonly log: Logger;
+  /** Null until it is connected, and for a daemon without events. */
+  readonly client: EventClient | null;
   /** Calls as that daemon. */
-  readonly enter: <Result>(work: () => Result) => Result;
-  readonly client: () => EventClient | null;
-  readonly ready: () => void;
-  readonly fail: (error: unknown) => void;
+  enter<Result>(work: () => Result): Result;
+  ready(): void;
+  fail(error: unknown): void;
 }
 
 const processesOf = ({ options, spec }: ContextParts): ChildProcesses => {
@@ -73,13 +74,12 @@ const publish = (
   body: unknown,
   options?: PublishOptions,
 ): Promise<PublishReceipt> => {
-  const events = client();
-  if (events === null)
+  if (client === null)
     throw new OrchestratorError('INVARIANT', {
       message: `cannot publish ${name} as ${spec.type}: it declares no events`,
       remedy: `add ${name} to "publishes" of its definition`,
     });
-  return events.publish(name, body, options);
+  return client.publish(name, body, options);
 };
 
 const fleetOf = ({ scope, options }: ContextParts): FleetView => {
@@ -102,7 +102,13 @@ const own = <Closable extends { close(): unknown }>(scope: Scope, closable: Clos
 
 /** How each part is made, once per start. */
 const MAKERS: Readonly<Record<string, (parts: ContextParts) => unknown>> = {
-  clock: ({ scope, options, enter, fail }) => scopedClock(scope, options.clock, enter, fail),
+  clock: (parts) =>
+    scopedClock(
+      parts.scope,
+      parts.options.clock,
+      (work) => parts.enter(work),
+      (error) => parts.fail(error),
+    ),
   random: ({ scope, options }) => scopedRandom(scope, options.random),
   log: ({ scope, log }) => scope.guardService(log),
   dataDir: ({ options, spec }) => options.dataDirOf(spec.type),
@@ -126,23 +132,19 @@ const MAKERS: Readonly<Record<string, (parts: ContextParts) => unknown>> = {
     ({ scope }) =>
     (closable: { close(): unknown }, name: string) =>
       own(scope, closable, name),
-  ready:
-    ({ scope, ready }) =>
-    () => {
-      scope.assertOpen();
-      ready();
-    },
+  ready: (parts) => () => {
+    parts.scope.assertOpen();
+    parts.ready();
+  },
   heartbeat:
     ({ scope }) =>
     () => {
       scope.assertOpen();
       scope.heartbeatAt = scope.progressAt;
     },
-  fail:
-    ({ scope, fail }) =>
-    (error: unknown) => {
-      if (!scope.closed) fail(error);
-    },
+  fail: (parts) => (error: unknown) => {
+    if (!parts.scope.closed) parts.fail(error);
+  },
 };
 
 class PartsMadeOnce {

@@ -25,6 +25,13 @@ export interface CycleFigures {
   readonly lastError: string | null;
 }
 
+/** Whose cycles they are. */
+export interface CycleOwner {
+  runCycle(cycle: Cycle): PromiseLike<unknown> | void;
+  /** A cycle threw or was rejected while they went on. */
+  cycleFailed(error: unknown): void;
+}
+
 interface Turning {
   readonly cycle: Cycle;
   timer: Timer | null;
@@ -32,8 +39,7 @@ interface Turning {
 
 export class Cycles {
   readonly #clock: Clock;
-  readonly #call: (cycle: Cycle) => PromiseLike<unknown> | void;
-  readonly #onError: (error: unknown) => void;
+  readonly #owner: CycleOwner;
   #turning: readonly Turning[] = [];
   readonly #outcomes: boolean[] = [];
   #finished = 0;
@@ -41,10 +47,9 @@ export class Cycles {
   #lastError: string | null = null;
   #stopped = false;
 
-  constructor(clock: Clock, call: (cycle: Cycle) => PromiseLike<unknown> | void, onError: (error: unknown) => void) {
+  constructor(clock: Clock, owner: CycleOwner) {
     this.#clock = clock;
-    this.#call = call;
-    this.#onError = onError;
+    this.#owner = owner;
   }
 
   start(cycles: readonly Cycle[], random: Random): void {
@@ -82,7 +87,7 @@ export class Cycles {
     const began = this.#clock.monotonicMs();
     let result: PromiseLike<unknown> | void;
     try {
-      result = this.#call(cycle);
+      result = this.#owner.runCycle(cycle);
     } catch (error) {
       this.#settled(turning, began, error, false);
       return;
@@ -102,7 +107,7 @@ export class Cycles {
     if (!ok) {
       this.#failed++;
       this.#lastError = error instanceof Error ? error.message : String(error);
-      if (!this.#stopped) this.#onError(error);
+      if (!this.#stopped) this.#owner.cycleFailed(error);
     }
     if (this.#stopped) return;
     const took = this.#clock.monotonicMs() - began;

@@ -19,8 +19,8 @@ import type { FileSystem } from '../seams/file-system.ts';
 import type { Network } from '../seams/network.ts';
 import type { Random } from '../seams/random.ts';
 import type { Attribution } from './attribution.ts';
-import { Cycles } from './cycles.ts';
-import { END_PROCESS_GRACE_MS, startContext } from './context.ts';
+import { Cycles, type CycleOwner } from './cycles.ts';
+import { END_PROCESS_GRACE_MS, startContext, type ContextParts } from './context.ts';
 import { Call, isPromise, PROBE, Scope, scopeClosed } from './scope.ts';
 
 /** More than half of at least this many recent cycles failed: unhealthy. */
@@ -90,21 +90,64 @@ export interface InProcessOptions {
 /** What the drills may do to a live daemon. */
 export type InjectedFault = 'throw' | 'hang-cycle' | 'hang-handler' | 'fail-start';
 
-interface Start {
+/** What the runtime does when a daemon asks its context for it, or when a cycle is due. */
+interface Keeper {
+  readonly options: InProcessOptions;
+  ready(start: Start): void;
+  failed(start: Start, error: unknown): void;
+  runCycle(start: Start, cycle: Cycle): PromiseLike<void> | void;
+}
+
+const NOTHING_CLOSES: readonly Promise<unknown>[] = [];
+
+/** One start of one daemon. A class, so that its context and its cycles need no functions of their own. */
+class Start implements ContextParts, CycleOwner {
   readonly spec: DaemonSpec;
   readonly scope: Scope;
   readonly log: Logger;
-  instance: ErasedInstance | null;
-  client: EventClient | null;
-  cycles: Cycles | null;
-  phase: 'starting' | 'ready' | 'stopping' | 'gone';
+  readonly #keeper: Keeper;
+  instance: ErasedInstance | null = null;
+  client: EventClient | null = null;
+  cycles: Cycles | null = null;
+  phase: 'starting' | 'ready' | 'stopping' | 'gone' = 'starting';
   /** Calls into the daemon that have not settled, oldest first; null until the first that takes its time. */
-  calls: Set<Call> | null;
+  calls: Set<Call> | null = null;
   /** Closers of what it owned that have not settled. */
-  closing: readonly Promise<unknown>[];
+  closing: readonly Promise<unknown>[] = NOTHING_CLOSES;
   /** Told when no cycle is under way any more. */
-  onCyclesSettled: (() => void) | null;
-  reported: boolean;
+  onCyclesSettled: (() => void) | null = null;
+  reported = false;
+
+  constructor(keeper: Keeper, spec: DaemonSpec, scope: Scope, log: Logger) {
+    this.#keeper = keeper;
+    this.spec = spec;
+    this.scope = scope;
+    this.log = log;
+  }
+
+  get options(): InProcessOptions {
+    return this.#keeper.options;
+  }
+
+  enter<Result>(work: () => Result): Result {
+    return this.options.attribution.enter(this.scope, work);
+  }
+
+  ready(): void {
+    this.#keeper.ready(this);
+  }
+
+  fail(error: unknown): void {
+    this.#keeper.failed(this, error);
+  }
+
+  runCycle(cycle: Cycle): PromiseLike<void> | void {
+    return this.#keeper.runCycle(this, cycle);
+  }
+
+  cycleFailed(error: unknown): void {
+    if (!isScopeClosed(error)) this.log.warn(`cycle failed: ${messageOf(error)}`);
+  }
 }
 
 export interface CheckResult {
@@ -126,6 +169,7 @@ export class InProcessRuntime {
     { readonly fault: InjectedFault; left: number; readonly taken: (() => void) | undefined }
   >();
   readonly #breakages = new Map<string, Breakage>();
+  readonly #keeper: Keeper;
 
   constructor(options: InProcessOptions) {
     this.#options = options;
@@ -136,6 +180,12 @@ export class InProcessRuntime {
       exited: (...args) => attribution.leave(() => events.exited(...args)),
       reattached: (...args) => attribution.leave(() => events.reattached(...args)),
     };
+    this.#keeper = {
+      options,
+      ready: (start) => this.#ready(start),
+      failed: (start, error) => this.#failed(start, error),
+      runCycle: (start, cycle) => this.#runCycle(start, cycle),
+    };
     for (const [index, spec] of options.fleet.daemons.entries()) this.#specs.set(spec.type, { spec, index });
   }
 
@@ -144,24 +194,13 @@ export class InProcessRuntime {
   launch(daemon: string, generation: number): void {
     const { clock, attribution } = this.#options;
     const { spec, index } = this.#known(daemon);
-    const start: Start = {
-      spec,
-      scope: new Scope(index, daemon, generation, clock, attribution.current),
-      log: this.#options.log(daemon),
-      instance: null,
-      client: null,
-      cycles: null,
-      phase: 'starting',
-      calls: null,
-      closing: [],
-      onCyclesSettled: null,
-      reported: false,
-    };
+    const scope = new Scope(index, daemon, generation, clock, attribution.current);
+    const start = new Start(this.#keeper, spec, scope, this.#options.log(daemon));
     this.#starts.set(daemon, start);
     let result: PromiseLike<void> | void;
     try {
       if (this.#takeFault(daemon, 'fail-start')) throw new Error('drill: this start was made to fail');
-      const instance = this.#enter(start, () => spec.definition.create(this.#contextOf(start) as never));
+      const instance = start.enter(() => spec.definition.create(startContext(start) as never));
       start.instance = instance;
       start.client = this.#connect(start, instance);
       result = instance.start === undefined ? undefined : this.#call(start, 'start', () => instance.start?.());
@@ -208,13 +247,7 @@ export class InProcessRuntime {
   #startCycles(start: Start): void {
     const every = start.instance?.every;
     if (every === undefined) return;
-    start.cycles = new Cycles(
-      this.#options.clock,
-      (cycle) => this.#runCycle(start, cycle),
-      (error) => {
-        if (!isScopeClosed(error)) start.log.warn(`cycle failed: ${messageOf(error)}`);
-      },
-    );
+    start.cycles = new Cycles(this.#options.clock, start);
     start.cycles.start(Array.isArray(every) ? (every as readonly Cycle[]) : [every as Cycle], this.#options.random);
   }
 
@@ -484,7 +517,7 @@ export class InProcessRuntime {
       if (start.phase === 'gone') return;
       taken?.();
       try {
-        this.#enter(start, () => {
+        start.enter(() => {
           throw new Error('drill: thrown outside any handler');
         });
       } catch (error) {
@@ -520,27 +553,7 @@ export class InProcessRuntime {
     return true;
   }
 
-  // ---------------------------------------------------------------------------------------------- the context
-
-  #contextOf(start: Start): object {
-    const { options, scope } = { options: this.#options, scope: start.scope };
-    return startContext({
-      options,
-      scope,
-      spec: start.spec,
-      log: start.log,
-      enter: (work) => this.#enter(start, work),
-      client: () => start.client,
-      ready: () => this.#ready(start),
-      fail: (error) => this.#failed(start, error),
-    });
-  }
-
   // ---------------------------------------------------------------------------------------------- helpers
-
-  #enter<Result>(start: Start, work: () => Result): Result {
-    return this.#options.attribution.enter(start.scope, work);
-  }
 
   /** Calls into the daemon. A promise it returns is a call under way until it settles, and leaked if its start ends first. */
   #call<Value>(

@@ -65,6 +65,32 @@ describe('event router: a handler that fails', function () {
     await until(() => fragile.numbers().includes(4));
   };
 
+  it('a handler that ends its own start before it returns is cut off once, and its event comes again', async () => {
+    const host = world().host();
+    host.declare([subscription('FRAGILE')]);
+    await host.start();
+    let called = 0;
+    const client = host.client({
+      subscriber: 'FRAGILE',
+      generation: 1,
+      publishes: [],
+      handlers: {
+        COUNTED: () => {
+          called += 1;
+          client.detach();
+        },
+      },
+    });
+    await client.attach();
+    await publisherOf(host).publish('COUNTED', { n: 7 });
+    await until(() => called === 1);
+    const { handlersRunning, acked } = host.stats();
+    expect({ handlersRunning, acked }).to.deep.equal({ handlersRunning: 0, acked: 0 });
+    const next = await collector(host, 'FRAGILE', undefined, 2);
+    await until(() => next.seen.length === 1);
+    expect(next.seen.map(({ attempt, body }) => [attempt, body.n])).to.deep.equal([[2, 7]]);
+  });
+
   it('a poison event is tried six times in 31 s, becomes one dead letter, and delays nobody else', async () => {
     const made = await poisonedWorld();
     const { host, fragile, sturdy } = made;

@@ -38,8 +38,7 @@ export class Rounds {
   #done = 0;
   #failures = 0;
   #lastFailure = '';
-  /** What keeps it from its work and is not its own; null when nothing does. */
-  #hindrance: string | null = null;
+  #hindrance: OrchestratorError | null = null;
 
   constructor(options: RoundsOptions, work: () => Promise<void>) {
     this.#options = options;
@@ -59,6 +58,11 @@ export class Rounds {
     return this.#next;
   }
 
+  /** What kept the last round from its work and is not its own, for rounds that build on these; null when nothing did. */
+  get hindrance(): OrchestratorError | null {
+    return this.#hindrance;
+  }
+
   /** Judges by what rounds did. `details` are the daemon's own evidence. */
   verdict(details: HealthDetails = {}): Health {
     const { clock, staleSeconds } = this.#options;
@@ -72,7 +76,7 @@ export class Rounds {
     };
     if (this.#failures >= FAILURES_MAX)
       return unhealthy(`${this.#failures} rounds in a row failed: ${this.#lastFailure}`, all);
-    if (this.#hindrance !== null) return degraded(this.#hindrance, all);
+    if (this.#hindrance !== null) return degraded(this.#hindrance.message, all);
     if (this.#failures > 0) return degraded(`a round failed: ${this.#lastFailure}`, all);
     return stalenessSeconds > staleSeconds
       ? degraded(`no round went through for ${stalenessSeconds.toFixed(0)} s`, all)
@@ -97,8 +101,8 @@ export class Rounds {
     } catch (error) {
       if (error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED') throw error;
       if (this.#isForeign(error)) {
-        if (this.#hindrance !== messageOf(error)) this.#options.log.warn(`is hindered: ${messageOf(error)}`);
-        this.#hindrance = messageOf(error);
+        if (this.#hindrance?.message !== error.message) this.#options.log.warn(`is hindered: ${messageOf(error)}`);
+        this.#hindrance = error;
         return;
       }
       this.#failures++;
@@ -111,7 +115,7 @@ export class Rounds {
     this.#doneAt = clock.monotonicMs();
   }
 
-  #isForeign(error: unknown): boolean {
+  #isForeign(error: unknown): error is OrchestratorError {
     if (!(error instanceof OrchestratorError) || error.code !== 'STORE_FAILED') return false;
     const { file } = error.context;
     return typeof file === 'string' && !this.#options.owns(file);

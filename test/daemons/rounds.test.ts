@@ -83,6 +83,7 @@ describe('the rounds of a daemon', () => {
       ),
     );
     for (let times = 0; times < 3; times++) await rounds.run();
+    expect(rounds.hindrance?.context).to.deep.equal({ file });
     expect(rounds.verdict()).to.deep.include({ status: 'degraded', message: 'cannot use /other.db' });
     expect(lines).to.deep.equal(['is hindered: cannot use /other.db']);
     file = '/own.db';

@@ -1,18 +1,21 @@
-/** What a health drill does to the learning side: the owner of a broken store fails its checks, the others are hindered. */
+/** What a health drill does to daemons that work from the stores: the owner of a broken store fails its checks, the others are hindered. */
 import { expect } from 'chai';
 import { modelDistribution } from '../../src/daemons/distribution/model-distribution.ts';
 import { evaluation } from '../../src/daemons/evaluation/evaluation.ts';
+import { clusterMonitor } from '../../src/daemons/health/cluster-monitor.ts';
 import { qualityMonitor } from '../../src/daemons/health/quality-monitor.ts';
 import { autoExport } from '../../src/daemons/pipeline/auto-export.ts';
 import { trainingTrigger } from '../../src/daemons/pipeline/training-trigger.ts';
 import { autoPromotion } from '../../src/daemons/promotion/auto-promotion.ts';
 import { unifiedPromotion } from '../../src/daemons/promotion/unified-promotion.ts';
+import { availabilityCapacityPlanner } from '../../src/daemons/resource/availability-capacity-planner.ts';
+import { idleShutdown } from '../../src/daemons/resource/idle-shutdown.ts';
 import { eloSync } from '../../src/daemons/sync/elo-sync.ts';
 import { continuousTrainingLoop } from '../../src/daemons/training/continuous-training-loop.ts';
 import { openBench, type DaemonBench } from '../support/daemon-bench.ts';
 import { playGames, storeGames } from './learning.ts';
 
-describe('the learning side with a broken store', function () {
+describe('a daemon of the floor with a broken store', function () {
   this.timeout(30_000);
   let bench: DaemonBench;
 
@@ -49,6 +52,9 @@ describe('the learning side with a broken store', function () {
     [autoPromotion, 'models'],
     [modelDistribution, 'models'],
     [qualityMonitor, 'canonical'],
+    [clusterMonitor, 'queue'],
+    [idleShutdown, 'queue'],
+    [availabilityCapacityPlanner, 'queue'],
   ] as const) {
     const { type } = definition;
     it(`${type}, whose store it is not, is hindered and not to blame, and goes on once it is mended`, async () => {

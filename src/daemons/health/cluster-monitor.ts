@@ -7,12 +7,11 @@
  * with every look: a picture that stays in its band is nobody's news.
  */
 import { z } from 'zod';
-import { degraded, healthy } from '../../health/verdict.ts';
 import type { ClusterRow, Floor, NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
 import { daemonsWith, seconds, type EventBody } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 type ClusterStatus = EventBody<'CLUSTER_STATUS_CHANGED'>['status'];
 
@@ -52,7 +51,6 @@ export const clusterMonitor = daemonsWith<Floor>()({
   create({ config, clock, log, publish, nodes, cluster, queue }) {
     let picture: readonly ClusterRow[] = [];
     let status: ClusterStatus = 'empty';
-    let lookedAt = clock.monotonicMs();
     /** CPU seconds and uptime of the last look, per run: what a share is measured against. */
     const measured = new Map<string, { readonly cpuSeconds: number; readonly uptimeSeconds: number }>();
     /** Games of all nodes, and since when they have not grown. */
@@ -124,67 +122,66 @@ export const clusterMonitor = daemonsWith<Floor>()({
       );
     };
 
-    const look = oneAtATime(async () => {
-      const present = await nodes.list({ states: ['live', 'draining', 'lost'] });
-      const known = new Map((await cluster.list()).map((row) => [row.nodeId, row]));
-      const answers = await Promise.all(
-        present.map((node) => (node.state === 'lost' ? Promise.resolve(null) : statusOf(node))),
-      );
-      // The last picture: a node that is not in it (being started, failed) has kept an older row.
-      const newest = Math.max(0, ...[...known.values()].map((row) => row.atMs));
-      const stored = [...known.values()].filter((row) => row.atMs === newest);
-      const atMs = Math.max(clock.wallMs(), newest + 1); // pictures follow each other, whatever the wall clock does
-      const rows = present.map((node, index) => rowOf(node, answers[index] ?? null, known.get(node.nodeId), atMs));
-      for (const runId of measured.keys()) if (!rows.some((row) => row.runId === runId)) measured.delete(runId);
-
-      const change = fingerprint([
-        newest,
-        ...stored.flatMap(({ runId, up }) => [runId, up]),
-        '→',
-        ...rows.flatMap(({ runId, up }) => [runId, up]),
-      ]);
-      const up = rows.filter((row) => row.up);
-      const idle = up.filter((row) => row.currentItemId === null).length;
-      const next = bandOf(rows);
-      if (next !== bandOf(stored))
-        await publish(
-          'CLUSTER_STATUS_CHANGED',
-          { live: up.length, idle, offline: rows.length - up.length, status: next },
-          { id: `cluster-status:${change}` },
+    const rounds = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: 0, staleSeconds: 30 + 4 * config.periodSeconds },
+      async () => {
+        const present = await nodes.list({ states: ['live', 'draining', 'lost'] });
+        const known = new Map((await cluster.list()).map((row) => [row.nodeId, row]));
+        const answers = await Promise.all(
+          present.map((node) => (node.state === 'lost' ? Promise.resolve(null) : statusOf(node))),
         );
-      if (up.length !== stored.filter((row) => row.up).length)
-        await publish(
-          'CLUSTER_CAPACITY_CHANGED',
-          {
-            live: up.length,
-            cpus: up.length,
-            gamesPerMinute: up.reduce((sum, { gamesPerMinute }) => sum + gamesPerMinute, 0),
-          },
-          { id: `cluster-capacity:${change}` },
-        );
-      await cluster.put(rows);
-      await cluster.prune({ beforeMs: atMs });
+        // The last picture: a node that is not in it (being started, failed) has kept an older row.
+        const newest = Math.max(0, ...[...known.values()].map((row) => row.atMs));
+        const stored = [...known.values()].filter((row) => row.atMs === newest);
+        const atMs = Math.max(clock.wallMs(), newest + 1); // pictures follow each other, whatever the wall clock does
+        const rows = present.map((node, index) => rowOf(node, answers[index] ?? null, known.get(node.nodeId), atMs));
+        for (const runId of measured.keys()) if (!rows.some((row) => row.runId === runId)) measured.delete(runId);
 
-      const uptimes = new Map(
-        answers.flatMap((answer) => (answer === null ? [] : [[answer.runId, answer.uptimeSeconds]])),
-      );
-      await tellOverloads(rows, uptimes);
-      await tellStall(rows);
-      picture = rows;
-      status = next;
-      lookedAt = clock.monotonicMs();
-    });
+        const change = fingerprint([
+          newest,
+          ...stored.flatMap(({ runId, up }) => [runId, up]),
+          '→',
+          ...rows.flatMap(({ runId, up }) => [runId, up]),
+        ]);
+        const up = rows.filter((row) => row.up);
+        const idle = up.filter((row) => row.currentItemId === null).length;
+        const next = bandOf(rows);
+        if (next !== bandOf(stored))
+          await publish(
+            'CLUSTER_STATUS_CHANGED',
+            { live: up.length, idle, offline: rows.length - up.length, status: next },
+            { id: `cluster-status:${change}` },
+          );
+        if (up.length !== stored.filter((row) => row.up).length)
+          await publish(
+            'CLUSTER_CAPACITY_CHANGED',
+            {
+              live: up.length,
+              cpus: up.length,
+              gamesPerMinute: up.reduce((sum, { gamesPerMinute }) => sum + gamesPerMinute, 0),
+            },
+            { id: `cluster-capacity:${change}` },
+          );
+        await cluster.put(rows);
+        await cluster.prune({ beforeMs: atMs });
+
+        const uptimes = new Map(
+          answers.flatMap((answer) => (answer === null ? [] : [[answer.runId, answer.uptimeSeconds]])),
+        );
+        await tellOverloads(rows, uptimes);
+        await tellStall(rows);
+        picture = rows;
+        status = next;
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: { HOST_ONLINE: look, HOST_OFFLINE: look, NODE_PROVISIONED: look, NODE_TERMINATED: look },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
         const up = picture.filter((row) => row.up).length;
-        const details = { nodes: picture.length, up, status, lastProgressAt: lookedAt };
-        const staleSeconds = clock.since(lookedAt);
-        return staleSeconds > 30 + 4 * config.periodSeconds
-          ? degraded(`the picture is ${staleSeconds.toFixed(0)} s old`, { ...details, stalenessSeconds: staleSeconds })
-          : healthy(details);
+        return rounds.verdict({ nodes: picture.length, up, status });
       },
     };
   },

@@ -8,7 +8,7 @@
  */
 import { z } from 'zod';
 import { OrchestratorError } from '../../errors.ts';
-import { degraded, healthy, unhealthy } from '../../health/verdict.ts';
+import { unhealthy } from '../../health/verdict.ts';
 import type { Floor, WorkAnswer, WorkFact, WorkItem } from '../../training/floor.ts';
 import {
   claimRequest,
@@ -19,7 +19,7 @@ import {
 } from '../../training/programs/protocol.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { closesServer, openLoopbackServer, port, type LoopbackServer } from '../loopback-server.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 /** Facts published in one go. */
 const FACTS_AT_ONCE = 100;
@@ -69,8 +69,8 @@ export const jobScheduler = daemonsWith<Floor>()({
 
   create({ config, clock, log, network, nodes, own, publish, queue, endpoints }) {
     let server: LoopbackServer | null = null;
-    let answered: { readonly atMs: number; readonly failure: string | null } | null = null;
-    let toldAt = clock.monotonicMs();
+    /** Why the last probe of the claim endpoint got no answer; null when it did. */
+    let mute: string | null = null;
     let handed = 0;
     let reports = 0;
     /** Monotonic milliseconds per node: until when it rests, and when it last spoke to us. At most one per node. */
@@ -116,16 +116,19 @@ export const jobScheduler = daemonsWith<Floor>()({
       }
     };
 
-    const tell = oneAtATime(async () => {
-      for (;;) {
-        const facts = await queue.untold({ limit: FACTS_AT_ONCE });
-        const newest = facts.at(-1);
-        toldAt = clock.monotonicMs();
-        if (newest === undefined) return;
-        await Promise.all(facts.map(tellOne));
-        await queue.told(newest);
-      }
-    });
+    const telling = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: 0, staleSeconds: 30 + 4 * config.periodSeconds },
+      async () => {
+        for (;;) {
+          const facts = await queue.untold({ limit: FACTS_AT_ONCE });
+          const newest = facts.at(-1);
+          if (newest === undefined) return;
+          await Promise.all(facts.map(tellOne));
+          await queue.told(newest);
+        }
+      },
+    );
+    const tell = (): Promise<void> => telling.run();
     /** Not waited for: an answer to a node never hangs on the router, and the cycle tells what this did not. */
     const tellSoon = (): void => void tell().catch(() => undefined);
 
@@ -248,11 +251,10 @@ export const jobScheduler = daemonsWith<Floor>()({
           await tell();
           await queue.forget({ keep: config.keepItems });
           for (const [nodeId, until] of restsUntil) if (until <= clock.monotonicMs()) restsUntil.delete(nodeId);
-          const failure = await network.request({ url: `${server?.url ?? ''}/ping`, timeoutMs: PROBE_MS }).then(
+          mute = await network.request({ url: `${server?.url ?? ''}/ping`, timeoutMs: PROBE_MS }).then(
             ({ status }) => (status === 200 ? null : `it answered ${status}`),
             (thrown: Error) => thrown.message,
           );
-          answered = { atMs: clock.monotonicMs(), failure };
         },
       },
       async stop() {
@@ -260,16 +262,9 @@ export const jobScheduler = daemonsWith<Floor>()({
         await tell();
       },
       health() {
-        const details = { port: server?.port ?? null, handed, reports, lastProgressAt: answered?.atMs ?? toldAt };
-        if (server?.isListening() !== true) return unhealthy('the claim endpoint does not listen', details);
-        if (answered?.failure != null) return unhealthy(`the claim endpoint: ${answered.failure}`, details);
-        const untoldSeconds = clock.since(toldAt);
-        return untoldSeconds > 30 + 4 * config.periodSeconds
-          ? degraded(`nothing was told for ${untoldSeconds.toFixed(0)} s`, {
-              ...details,
-              stalenessSeconds: untoldSeconds,
-            })
-          : healthy(details);
+        const verdict = telling.verdict({ port: server?.port ?? null, handed, reports });
+        if (server?.isListening() !== true) return unhealthy('the claim endpoint does not listen', verdict.details);
+        return mute === null ? verdict : unhealthy(`the claim endpoint: ${mute}`, verdict.details);
       },
       breakage: closesServer('the claim endpoint', () => server),
     };

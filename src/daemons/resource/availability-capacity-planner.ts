@@ -7,12 +7,12 @@
  * reads it and decides.
  */
 import { z } from 'zod';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded } from '../../health/verdict.ts';
 import type { Advice, Floor, NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 /** Share of a budget from which on people are told; upstream's figure. */
 const ALERT_SHARE = 0.8;
@@ -84,7 +84,6 @@ export const availabilityCapacityPlanner = daemonsWith<Floor>()({
   create({ config, clock, log, publish, nodes, capacity, queue }) {
     let figures = { live: 0, wanted: 0, pending: 0, spentHour: 0, spentDay: 0, perHourNow: 0 };
     let isLow: boolean | null = null;
-    let lookedAt = clock.monotonicMs();
 
     const statusOf = async (node: NodeRow): Promise<NodeStatus | null> => {
       try {
@@ -114,50 +113,51 @@ export const availabilityCapacityPlanner = daemonsWith<Floor>()({
       await publish('BUDGET_ALERT', { period, spent, budget }, { id: `budget-alert:${period}:${number}` });
     };
 
-    const plan = oneAtATime(async () => {
-      const present = await nodes.list({ states: ['live', 'draining'] });
-      const statuses = await meter(present);
-      const spend = await capacity.spend();
-      await alert('hour', spend.hour, config.budgetHour);
-      await alert('day', spend.day, config.budgetDay);
+    const rounds = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: 0, staleSeconds: 30 + 4 * config.periodSeconds },
+      async () => {
+        const present = await nodes.list({ states: ['live', 'draining'] });
+        const statuses = await meter(present);
+        const spend = await capacity.spend();
+        await alert('hour', spend.hour, config.budgetHour);
+        await alert('day', spend.day, config.budgetDay);
 
-      const live = present.filter(({ state }) => state === 'live').length;
-      const pending = (await queue.depth())
-        .filter(({ kind, state }) => kind !== 'training' && state === 'pending')
-        .reduce((sum, row) => sum + row.games, 0);
-      const perMinute = statuses.reduce((sum, { gamesPerMinute }) => sum + gamesPerMinute, 0);
-      const drainSeconds = pending === 0 ? 0 : perMinute > 0 ? (pending * 60) / perMinute : null;
-      const isSpent = spend.hour >= config.budgetHour || spend.day >= config.budgetDay;
-      const { advice, changed } = await capacity.advise(
-        planned({ advice: await capacity.advice(), live, drainSeconds, isSpent }, config),
-      );
-      if (changed) log.info(`${advice.wanted} nodes are wanted: ${advice.reason}`);
+        const live = present.filter(({ state }) => state === 'live').length;
+        const pending = (await queue.depth())
+          .filter(({ kind, state }) => kind !== 'training' && state === 'pending')
+          .reduce((sum, row) => sum + row.games, 0);
+        const perMinute = statuses.reduce((sum, { gamesPerMinute }) => sum + gamesPerMinute, 0);
+        const drainSeconds = pending === 0 ? 0 : perMinute > 0 ? (pending * 60) / perMinute : null;
+        const isSpent = spend.hour >= config.budgetHour || spend.day >= config.budgetDay;
+        const { advice, changed } = await capacity.advise(
+          planned({ advice: await capacity.advice(), live, drainSeconds, isSpent }, config),
+        );
+        if (changed) log.info(`${advice.wanted} nodes are wanted: ${advice.reason}`);
 
-      const { version, wanted } = advice;
-      const situation = fingerprint([version, ...present.flatMap(({ runId, state }) => [runId, state])]);
-      if (live < wanted)
-        await publish('CAPACITY_LOW', { live, wanted, pending, drainSeconds }, { id: `capacity-low:${situation}` });
-      else if (isLow !== false)
-        await publish('CAPACITY_RESTORED', { live, wanted }, { id: `capacity-restored:${situation}` });
-      isLow = live < wanted;
-      figures = {
-        ...{ live, wanted, pending },
-        ...{ spentHour: spend.hour, spentDay: spend.day, perHourNow: spend.perHourNow },
-      };
-      lookedAt = clock.monotonicMs();
-    });
+        const { version, wanted } = advice;
+        const situation = fingerprint([version, ...present.flatMap(({ runId, state }) => [runId, state])]);
+        if (live < wanted)
+          await publish('CAPACITY_LOW', { live, wanted, pending, drainSeconds }, { id: `capacity-low:${situation}` });
+        else if (isLow !== false)
+          await publish('CAPACITY_RESTORED', { live, wanted }, { id: `capacity-restored:${situation}` });
+        isLow = live < wanted;
+        figures = {
+          ...{ live, wanted, pending },
+          ...{ spentHour: spend.hour, spentDay: spend.day, perHourNow: spend.perHourNow },
+        };
+      },
+    );
+    const plan = (): Promise<void> => rounds.run();
 
     return {
       on: { NODE_PROVISIONED: plan, NODE_TERMINATED: plan, CLUSTER_CAPACITY_CHANGED: plan },
       every: { periodSeconds: config.periodSeconds, run: plan },
       health() {
-        const details = { ...figures, lastProgressAt: lookedAt };
-        const staleSeconds = clock.since(lookedAt);
-        if (staleSeconds > 30 + 4 * config.periodSeconds)
-          return degraded(`no plan for ${staleSeconds.toFixed(0)} s`, { ...details, stalenessSeconds: staleSeconds });
-        if (figures.spentHour >= config.budgetHour || figures.spentDay >= config.budgetDay)
-          return degraded('the budget is spent', details);
-        return healthy(details);
+        const verdict = rounds.verdict(figures);
+        if (verdict.status !== 'healthy') return verdict;
+        return figures.spentHour >= config.budgetHour || figures.spentDay >= config.budgetDay
+          ? degraded('the budget is spent', verdict.details)
+          : verdict;
       },
     };
   },

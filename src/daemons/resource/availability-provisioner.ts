@@ -9,14 +9,14 @@
  */
 import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
+import { degraded, worse } from '../../health/verdict.ts';
 import type { Floor, NodeRow, NodeState } from '../../training/floor.ts';
 import { identifier } from '../../training/programs/protocol.ts';
 import { execProvider } from '../../training/providers/exec.ts';
 import { localProvider } from '../../training/providers/local.ts';
 import type { NodeProvider, NodeSettings } from '../../training/providers/provider.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 const PRESENT: readonly NodeState[] = ['starting', 'live', 'draining'];
 const OVER: readonly NodeState[] = ['lost', 'failed', 'retired'];
@@ -100,7 +100,6 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
     let lastFailure: string | null = null;
     let wanted = config.nodesMin;
     let live = 0;
-    let lookedAt = clock.monotonicMs();
 
     const isMine = (node: NodeRow): boolean => node.pool === config.pool && node.provider === provider.name;
     const mine = async (states: readonly NodeState[]): Promise<NodeRow[]> =>
@@ -228,17 +227,25 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
 
     // ------------------------------------------------------------------------------------------------------ all nodes
 
-    const watch = oneAtATime(async () => {
-      const over = await mine(OVER);
-      for (const runId of seenOff) if (!over.some((node) => node.runId === runId)) seenOff.delete(runId);
-      const present = await mine(PRESENT);
-      for (const runId of silentSince.keys())
-        if (!present.some((node) => node.runId === runId)) silentSince.delete(runId);
-      await Promise.all([...over.map(seeOff), ...present.map(lookAt)]);
-      await tell();
-      live = (await mine(['live'])).length;
-      lookedAt = clock.monotonicMs();
-    });
+    const watching = new Rounds(
+      {
+        clock,
+        log,
+        owns: () => false,
+        gapSeconds: 0,
+        staleSeconds: 30 + config.startSeconds + 4 * config.watchSeconds,
+      },
+      async () => {
+        const over = await mine(OVER);
+        for (const runId of seenOff) if (!over.some((node) => node.runId === runId)) seenOff.delete(runId);
+        const present = await mine(PRESENT);
+        for (const runId of silentSince.keys())
+          if (!present.some((node) => node.runId === runId)) silentSince.delete(runId);
+        await Promise.all([...over.map(seeOff), ...present.map(lookAt)]);
+        await tell();
+        live = (await mine(['live'])).length;
+      },
+    );
 
     /** The period whose budget is spent, with its figures. */
     const spentBudget = async (): Promise<{ period: 'hour' | 'day'; spent: number; budget: number } | null> => {
@@ -247,36 +254,51 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
       return day >= config.budgetDay ? { period: 'day', spent: day, budget: config.budgetDay } : null;
     };
 
-    const provision = oneAtATime(async () => {
-      await watch(); // who is gone is known as lost, and told, before its folder is used again
-      const advice = await capacity.advice();
-      wanted = Math.min(Math.max(advice.version === 0 ? 0 : advice.wanted, config.nodesMin), config.nodesMax);
-      const present = (await mine(PRESENT)).length;
-      const missing = wanted - present;
-      if (missing <= 0 || clock.monotonicMs() < pausedUntil) return;
-      const over = await spentBudget();
-      if (over !== null) {
-        const length = over.period === 'hour' ? HOUR_MS : DAY_MS;
-        await publish('BUDGET_EXCEEDED', over, {
-          id: `budget-exceeded:${over.period}:${Math.floor(clock.wallMs() / length)}`,
-        });
-        return;
-      }
-      const count = Math.min(missing, Math.max(1, config.nodesMin - present));
-      const reserved: NodeRow[] = [];
-      for (let n = 0; n < count; n++)
-        reserved.push(
-          await nodes.reserve({ pool: config.pool, provider: provider.name, pricePerHour: config.pricePerHour }),
-        );
-      await Promise.all(reserved.map(bring));
-      await watch();
-    });
+    const provisioning = new Rounds(
+      {
+        clock,
+        log,
+        owns: () => false,
+        gapSeconds: 0,
+        staleSeconds: 30 + config.startSeconds + 4 * config.periodSeconds,
+      },
+      async () => {
+        await watching.run(); // who is gone is known as lost, and told, before its folder is used again
+        if (watching.hindrance !== null) throw watching.hindrance;
+        const advice = await capacity.advice();
+        wanted = Math.min(Math.max(advice.version === 0 ? 0 : advice.wanted, config.nodesMin), config.nodesMax);
+        const present = (await mine(PRESENT)).length;
+        const missing = wanted - present;
+        if (missing <= 0 || clock.monotonicMs() < pausedUntil) return;
+        const over = await spentBudget();
+        if (over !== null) {
+          const length = over.period === 'hour' ? HOUR_MS : DAY_MS;
+          await publish('BUDGET_EXCEEDED', over, {
+            id: `budget-exceeded:${over.period}:${Math.floor(clock.wallMs() / length)}`,
+          });
+          return;
+        }
+        const count = Math.min(missing, Math.max(1, config.nodesMin - present));
+        const reserved: NodeRow[] = [];
+        for (let n = 0; n < count; n++)
+          reserved.push(
+            await nodes.reserve({ pool: config.pool, provider: provider.name, pricePerHour: config.pricePerHour }),
+          );
+        await Promise.all(reserved.map(bring));
+        await watching.run();
+      },
+    );
+    const provision = (): Promise<void> => provisioning.run();
 
     return {
       on: { CAPACITY_LOW: provision },
       every: [
         { periodSeconds: config.periodSeconds, run: provision },
-        { periodSeconds: config.watchSeconds, run: watch },
+        {
+          periodSeconds: config.watchSeconds,
+          // What kept nodes from being started is over long before the next period is.
+          run: () => (provisioning.hindrance === null ? watching.run() : provisioning.run()),
+        },
       ],
       health() {
         const details = {
@@ -285,16 +307,11 @@ export const availabilityProvisioner = daemonsWith<Floor>()({
           processes: spawned().length,
           starting: underway.size,
           failuresInRow,
-          lastProgressAt: lookedAt,
         };
-        if (clock.since(lookedAt) > 30 + config.startSeconds + 4 * config.watchSeconds)
-          return degraded(`nodes were not looked at for ${clock.since(lookedAt).toFixed(0)} s`, {
-            ...details,
-            stalenessSeconds: clock.since(lookedAt),
-          });
-        return failuresInRow > 0 && live < wanted
-          ? degraded(`${live} of ${wanted} nodes live; ${lastFailure ?? ''}`, details)
-          : healthy(details);
+        const verdict = worse(watching.verdict(details), provisioning.verdict(details));
+        return verdict.status === 'healthy' && failuresInRow > 0 && live < wanted
+          ? degraded(`${live} of ${wanted} nodes live; ${lastFailure ?? ''}`, verdict.details)
+          : verdict;
       },
     };
   },

@@ -8,13 +8,12 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { degraded, healthy } from '../../health/verdict.ts';
 import type { Allocation, Floor, NodeRow } from '../../training/floor.ts';
 import { configName, type NodeStatus, type WorkPayload } from '../../training/programs/protocol.ts';
 import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 /** As the queue's custom has it. */
 const PRIORITY = 50;
@@ -56,7 +55,6 @@ export const idleResource = daemonsWith<Floor>()({
     const pressure = new Backpressure(clock, { files, file: join(dataDir, 'backpressure.json') });
     let idle = 0;
     let given = 0;
-    let lookedAt = clock.monotonicMs();
 
     const fallback: Target = {
       config: config.defaultConfig,
@@ -120,19 +118,22 @@ export const idleResource = daemonsWith<Floor>()({
       );
     };
 
-    const look = oneAtATime(async () => {
-      const pictures = new Map((await cluster.list()).map((row) => [row.runId, row]));
-      let found = 0;
-      for (const node of await nodes.list({ states: ['live'] })) {
-        const status = await nodes.status(node.nodeId).catch(() => null); // silent: not idle, for all we know
-        if (status === null || status.runId !== node.runId) continue;
-        if (!isIdle(status, pictures.get(node.runId)?.cpu ?? 0)) continue;
-        found++;
-        if (!pressure.active) await give(node, status);
-      }
-      idle = found;
-      lookedAt = clock.monotonicMs();
-    });
+    const rounds = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: 0, staleSeconds: 30 + 4 * config.periodSeconds },
+      async () => {
+        const pictures = new Map((await cluster.list()).map((row) => [row.runId, row]));
+        let found = 0;
+        for (const node of await nodes.list({ states: ['live'] })) {
+          const status = await nodes.status(node.nodeId).catch(() => null); // silent: not idle, for all we know
+          if (status === null || status.runId !== node.runId) continue;
+          if (!isIdle(status, pictures.get(node.runId)?.cpu ?? 0)) continue;
+          found++;
+          if (!pressure.active) await give(node, status);
+        }
+        idle = found;
+      },
+    );
+    const look = (): Promise<void> => rounds.run();
 
     return {
       on: {
@@ -143,16 +144,7 @@ export const idleResource = daemonsWith<Floor>()({
         BACKPRESSURE_RELEASED: pressure.released,
       },
       every: { periodSeconds: config.periodSeconds, run: look },
-      health() {
-        const details = { idle, given, backpressure: pressure.pressed, lastProgressAt: lookedAt };
-        const staleSeconds = clock.since(lookedAt);
-        return staleSeconds > 30 + 4 * config.periodSeconds
-          ? degraded(`nodes were not looked at for ${staleSeconds.toFixed(0)} s`, {
-              ...details,
-              stalenessSeconds: staleSeconds,
-            })
-          : healthy(details);
-      },
+      health: () => rounds.verdict({ idle, given, backpressure: pressure.pressed }),
     };
   },
 });

@@ -8,12 +8,11 @@
  */
 import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
-import { degraded, healthy } from '../../health/verdict.ts';
 import { gamesBehind, type Floor, type NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { fingerprint } from '../fact-id.ts';
-import { oneAtATime } from '../one-at-a-time.ts';
+import { Rounds } from '../rounds.ts';
 
 export const idleShutdown = daemonsWith<Floor>()({
   type: 'IDLE_SHUTDOWN',
@@ -41,7 +40,6 @@ export const idleShutdown = daemonsWith<Floor>()({
     const drainingSince = new Map<string, number>();
     let stopped = 0;
     let waitingForSync: readonly string[] = [];
-    let lookedAt = clock.monotonicMs();
 
     const setDrain = (node: NodeRow, drain: boolean): Promise<void> =>
       nodes.setDrain({ nodeId: node.nodeId, drain }).catch((thrown: unknown) => {
@@ -101,43 +99,45 @@ export const idleShutdown = daemonsWith<Floor>()({
       if (clock.since(since) >= config.drainSeconds) await retire(node, status);
     };
 
-    const look = oneAtATime(async () => {
-      waitingForSync = [];
-      for (const { node, news } of await nodes.untold())
-        if (news === 'over' && node.state === 'retired') await finish(node);
+    const rounds = new Rounds(
+      { clock, log, owns: () => false, gapSeconds: 0, staleSeconds: 30 + 4 * config.periodSeconds },
+      async () => {
+        waitingForSync = [];
+        for (const { node, news } of await nodes.untold())
+          if (news === 'over' && node.state === 'retired') await finish(node);
 
-      const present = await nodes.list({ states: ['live', 'draining'] });
-      for (const runId of drainingSince.keys())
-        if (!present.some((node) => node.runId === runId)) drainingSince.delete(runId);
-      const pending = (await queue.depth())
-        .filter(({ kind, state }) => kind !== 'training' && state === 'pending')
-        .reduce((sum, { items }) => sum + items, 0);
-      const workWaits = pending >= config.pendingMin;
-      const advice = await capacity.advice();
-      const keep = Math.max(config.keep, advice.wanted);
-      let staying = present.filter(({ state }) => state === 'live').length;
+        const present = await nodes.list({ states: ['live', 'draining'] });
+        for (const runId of drainingSince.keys())
+          if (!present.some((node) => node.runId === runId)) drainingSince.delete(runId);
+        const pending = (await queue.depth())
+          .filter(({ kind, state }) => kind !== 'training' && state === 'pending')
+          .reduce((sum, { items }) => sum + items, 0);
+        const workWaits = pending >= config.pendingMin;
+        const advice = await capacity.advice();
+        const keep = Math.max(config.keep, advice.wanted);
+        let staying = present.filter(({ state }) => state === 'live').length;
 
-      for (const node of present) {
-        const status = await nodes.status(node.nodeId).catch(() => null);
-        if (status === null || status.runId !== node.runId) continue; // silent: not ours to judge
-        if (node.state === 'draining') {
-          // The plan may have grown since: who goes must be one too many still.
-          if (staying < keep) {
-            await takeBack(node, `${keep} nodes are wanted`);
-            staying++;
-          } else await lookAtDraining(node, status, workWaits);
-          continue;
+        for (const node of present) {
+          const status = await nodes.status(node.nodeId).catch(() => null);
+          if (status === null || status.runId !== node.runId) continue; // silent: not ours to judge
+          if (node.state === 'draining') {
+            // The plan may have grown since: who goes must be one too many still.
+            if (staying < keep) {
+              await takeBack(node, `${keep} nodes are wanted`);
+              staying++;
+            } else await lookAtDraining(node, status, workWaits);
+            continue;
+          }
+          const isIdle = status.current === null && status.idleSeconds >= config.idleSeconds;
+          if (!isIdle || workWaits || staying <= keep) continue;
+          await nodes.drain({ nodeId: node.nodeId, runId: node.runId, drain: true });
+          await setDrain(node, true);
+          drainingSince.set(node.runId, clock.monotonicMs());
+          staying--;
+          log.info(`node ${node.nodeId} is drained: idle for ${status.idleSeconds.toFixed(0)} s`);
         }
-        const isIdle = status.current === null && status.idleSeconds >= config.idleSeconds;
-        if (!isIdle || workWaits || staying <= keep) continue;
-        await nodes.drain({ nodeId: node.nodeId, runId: node.runId, drain: true });
-        await setDrain(node, true);
-        drainingSince.set(node.runId, clock.monotonicMs());
-        staying--;
-        log.info(`node ${node.nodeId} is drained: idle for ${status.idleSeconds.toFixed(0)} s`);
-      }
-      lookedAt = clock.monotonicMs();
-    });
+      },
+    );
 
     const activity = async (nodeId: string, why: string): Promise<void> => {
       const node = await nodes.get(nodeId);
@@ -155,17 +155,8 @@ export const idleShutdown = daemonsWith<Floor>()({
             await takeBack(node, `${body.modelId} is trained`);
         },
       },
-      every: { periodSeconds: config.periodSeconds, run: look },
-      health() {
-        const details = { draining: drainingSince.size, stopped, waitingForSync, lastProgressAt: lookedAt };
-        const staleSeconds = clock.since(lookedAt);
-        return staleSeconds > 30 + 4 * config.periodSeconds
-          ? degraded(`nodes were not looked at for ${staleSeconds.toFixed(0)} s`, {
-              ...details,
-              stalenessSeconds: staleSeconds,
-            })
-          : healthy(details);
-      },
+      every: { periodSeconds: config.periodSeconds, run: () => rounds.run() },
+      health: () => rounds.verdict({ draining: drainingSince.size, stopped, waitingForSync }),
     };
   },
 });

@@ -141,6 +141,24 @@ describe('AVAILABILITY_PROVISIONER', function () {
     expect(await bench.floor.nodes.list()).to.deep.equal([]);
   });
 
+  it('a node that cannot be judged for a broken store hinders it: none is begun beside it until that is mended, and then without waiting for the period', async () => {
+    await start({ periodSeconds: 300, nodesMin: 1, claimSeconds: 0.2 });
+    await live(1);
+    await bench.floor.handles.close('queue');
+    await bench.floor.endpoints.announce({ scheduler: 'http://127.0.0.1:9' }); // whether work waits is asked from now on
+    await bench.until('it is hindered', () => bench.health(TYPE).message.includes('connection is not open'));
+    await bench.floor.capacity.advise({ wanted: 2, reason: 'a long queue' });
+    await bench.publish('CAPACITY_LOW', { live: 1, wanted: 2, pending: 100, drainSeconds: null });
+    await bench.until('that was handled', () =>
+      bench.router.ledger().some((row) => row.topic === 'CAPACITY_LOW' && row.handled === 1),
+    );
+    expect(bench.health(TYPE).status).to.equal('degraded');
+    expect(pids()).to.have.length(1);
+    await bench.floor.handles.reopen('queue');
+    await live(2);
+    await bench.until('it is well', () => bench.health(TYPE).status === 'healthy');
+  });
+
   it('a retired node that does not leave is ended', async () => {
     await start({ periodSeconds: 300, nodesMin: 1, graceSeconds: 0.5 });
     const [node] = await live(1);

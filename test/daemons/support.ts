@@ -119,9 +119,11 @@ export interface PosedNode {
   readonly says: { -readonly [Key in keyof NodeStatus]: NodeStatus[Key] };
   /** Reasons of /shutdown calls. */
   readonly shutdowns: string[];
+  /** It answers no more. */
   close(): Promise<void>;
 }
 
+/** Closed with the bench. */
 export const posedNode = async (bench: DaemonBench): Promise<PosedNode> => {
   const reserved = await bench.floor.nodes.reserve({ pool: 'local', provider: 'local', pricePerHour: 2 });
   const { nodeId, runId } = reserved;
@@ -143,6 +145,7 @@ export const posedNode = async (bench: DaemonBench): Promise<PosedNode> => {
     shutdowns.push(request.body.reason);
     return { accepted: true };
   });
+  bench.afterwards(() => server.close());
   const url = await server.listen({ host: '127.0.0.1', port: 0 });
   const { node } = await bench.floor.nodes.seen({ ...reserved, url, pid: process.pid, storeId: 's1' });
   await bench.floor.nodes.claimed(reserved);

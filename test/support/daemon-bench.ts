@@ -77,6 +77,10 @@ export interface DaemonBench {
   /** Resolves once `happened` gives something that holds; rejects in time, naming `what`. */
   until<Value>(what: string, happened: () => Promise<Value> | Value, timeoutMs?: number): Promise<NonNullable<Value>>;
   health(type: string): Health;
+  /** Resolves when the cycles of that daemon have finished so many times more. */
+  cycles(type: string, count?: number): Promise<unknown>;
+  /** Closed last, after every daemon has ended: what a test put beside them. */
+  afterwards(close: () => Promise<unknown>): void;
   /** Ends everything, child processes by their records, and removes the folder. Idempotent. */
   close(): Promise<void>;
 }
@@ -108,6 +112,7 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
   const network = realNetwork();
   const attribution = createAttribution();
   const log: string[] = [];
+  const beside: (() => Promise<unknown>)[] = [];
   const asked: DaemonBench['asked'][number][] = [];
   const reported: DaemonBench['reported'][number][] = [];
   const exits: DaemonBench['exits'][number][] = [];
@@ -340,6 +345,14 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
     },
     health: (type) => (known.has(type) ? runtime.check(type, CHECK_MS).health : unknown('never started')),
 
+    cycles(type, count = 2) {
+      const finished = (): number => Number(bench.health(type).details.cycles);
+      const before = finished();
+      return bench.until(`${type} has gone round`, () => finished() >= before + count);
+    },
+
+    afterwards: (close) => void beside.push(close),
+
     close() {
       closed ??= (async () => {
         for (const type of known.keys()) await bench.kill(type);
@@ -348,6 +361,7 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
         await router.crash();
         await floorHost.close();
         attribution.dispose();
+        for (const close of beside) await close();
         rmSync(dataDir, { recursive: true, force: true });
       })();
       return closed;

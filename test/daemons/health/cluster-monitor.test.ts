@@ -10,27 +10,15 @@ const TYPE = 'CLUSTER_MONITOR';
 describe('CLUSTER_MONITOR', function () {
   this.timeout(60_000);
   let bench: DaemonBench;
-  let posed: PosedNode[];
-  const pose = async (): Promise<PosedNode> => {
-    const node = await posedNode(bench);
-    posed.push(node);
-    return node;
-  };
+  const pose = (): Promise<PosedNode> => posedNode(bench);
   const start = (config: Record<string, unknown> = {}): Promise<void> =>
     bench.start(clusterMonitor, { periodSeconds: 0.1, ...config });
-  const looks = (count = 2): Promise<unknown> => {
-    const before = Number(bench.health(TYPE).details.cycles);
-    return bench.until('it has looked', () => Number(bench.health(TYPE).details.cycles) >= before + count);
-  };
+  const looks = (count = 2): Promise<unknown> => bench.cycles(TYPE, count);
 
   beforeEach(async () => {
     bench = await openBench();
-    posed = [];
   });
-  afterEach(async () => {
-    await bench.close();
-    for (const node of posed) await node.close();
-  });
+  afterEach(() => bench.close());
 
   it('a real node is in the picture with what it uses and makes', async () => {
     const row = await bench.floor.nodes.reserve({ pool: 'local', provider: 'local', pricePerHour: 1 });

@@ -8,27 +8,15 @@ const TYPE = 'AVAILABILITY_CAPACITY_PLANNER';
 
 describe('AVAILABILITY_CAPACITY_PLANNER', () => {
   let bench: DaemonBench;
-  let posed: PosedNode[];
-  const pose = async (): Promise<PosedNode> => {
-    const node = await posedNode(bench);
-    posed.push(node);
-    return node;
-  };
+  const pose = (): Promise<PosedNode> => posedNode(bench);
   const start = (config: Record<string, unknown> = {}): Promise<void> =>
     bench.start(availabilityCapacityPlanner, { periodSeconds: 0.1, ...config });
-  const looks = (count = 2): Promise<unknown> => {
-    const before = Number(bench.health(TYPE).details.cycles);
-    return bench.until('it has looked', () => Number(bench.health(TYPE).details.cycles) >= before + count);
-  };
+  const looks = (count = 2): Promise<unknown> => bench.cycles(TYPE, count);
 
   beforeEach(async () => {
     bench = await openBench();
-    posed = [];
   });
-  afterEach(async () => {
-    await bench.close();
-    for (const node of posed) await node.close();
-  });
+  afterEach(() => bench.close());
 
   it('an empty floor wants the minimum, says how many are missing, and says when they are there', async () => {
     await bench.floor.queue.enqueue([selfplay('a', { games: 30 })]);

@@ -12,29 +12,20 @@ const TYPE = 'IDLE_RESOURCE';
 describe('IDLE_RESOURCE', function () {
   this.timeout(60_000);
   let bench: DaemonBench;
-  let posed: PosedNode[];
   const pose = async (idleSeconds: number): Promise<PosedNode> => {
     const node = await posedNode(bench);
     node.says.idleSeconds = idleSeconds;
-    posed.push(node);
     return node;
   };
   const start = (config: Record<string, unknown> = {}): Promise<void> =>
     bench.start(idleResource, { periodSeconds: 0.1, defaultConfig: CONFIG, batchGames: 10, ...config });
-  const looks = (count = 2): Promise<unknown> => {
-    const before = Number(bench.health(TYPE).details.cycles);
-    return bench.until('it has looked', () => Number(bench.health(TYPE).details.cycles) >= before + count);
-  };
+  const looks = (count = 2): Promise<unknown> => bench.cycles(TYPE, count);
   const items = (): Promise<WorkItem[]> => bench.floor.queue.list({ limit: 50 });
 
   beforeEach(async () => {
     bench = await openBench();
-    posed = [];
   });
-  afterEach(async () => {
-    await bench.close();
-    for (const node of posed) await node.close();
-  });
+  afterEach(() => bench.close());
 
   it('a real node without work is given a batch, and plays it', async () => {
     await bench.start(jobScheduler, { port: 0, periodSeconds: 0.2 });

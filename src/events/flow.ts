@@ -9,7 +9,7 @@
  * characters in flight always leaves a subscription with nothing in flight one event.
  */
 import { DELIVERY_EVENTS } from './limits.ts';
-import type { LaneDelivery } from './protocol.ts';
+import type { CanaryDeliveries, LaneDelivery } from './protocol.ts';
 import type { EventStore } from './store.ts';
 
 interface Topic {
@@ -129,13 +129,17 @@ export const createFlow = (store: EventStore, topicRows: readonly number[], boun
   };
 
   /** Gives one lane its canary and a portion of events; true when it could take more at once. */
-  const feedLane = (lane: Lane, made: LaneDelivery[]): boolean => {
+  const feedLane = (lane: Lane, made: LaneDelivery[], canaries: CanaryDeliveries): boolean => {
     const page = lane.sent < lane.topic.floor && hasRoom(lane) ? feedPage(lane) : null;
     const offsets = page === null && lane.sent >= lane.topic.floor ? feedTail(lane) : [];
-    if (page !== null || offsets.length > 0 || lane.canary !== 0) {
+    if (page !== null || offsets.length > 0)
       made.push({ subscription: lane.subscription, epoch: lane.epoch, canary: lane.canary, offsets, page });
-      lane.canary = 0;
+    else if (lane.canary !== 0) {
+      canaries.subscriptions.push(lane.subscription);
+      canaries.epochs.push(lane.epoch);
+      canaries.nonces.push(lane.canary);
     }
+    lane.canary = 0;
     if (!hasRoom(lane)) return false;
     return lane.sent < lane.topic.floor || firstAfter(lane.topic.tail, lane.sent) < lane.topic.tail.length;
   };
@@ -258,17 +262,18 @@ export const createFlow = (store: EventStore, topicRows: readonly number[], boun
     },
     keepFrom,
     /** Makes a message for whoever has room and something to get; returns whether there is more to do at once. */
-    feed(post: (lanes: LaneDelivery[]) => void): boolean {
+    feed(post: (lanes: LaneDelivery[], canaries: CanaryDeliveries) => void): boolean {
       const made: LaneDelivery[] = [];
+      const canaries: CanaryDeliveries = { subscriptions: [], epochs: [], nonces: [] };
       for (let round = 0; round < ROUNDS_AT_ONCE && hungry.size > 0; round++) {
         for (const topic of hungry) {
           let more = false;
-          for (const lane of topic.lanes) more = feedLane(lane, made) || more;
+          for (const lane of topic.lanes) more = feedLane(lane, made, canaries) || more;
           trim(topic);
           if (!more) hungry.delete(topic);
         }
       }
-      if (made.length > 0) post(made);
+      if (made.length > 0 || canaries.nonces.length > 0) post(made, canaries);
       return hungry.size > 0;
     },
   };

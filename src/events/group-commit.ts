@@ -8,12 +8,12 @@
  */
 import type { PlainClock } from '../seams/plain-clock.ts';
 import { UNCONFIRMED_EVENTS } from './limits.ts';
-import type { Batch, BatchReceipt } from './protocol.ts';
+import type { Batch, BatchReceipt, CanaryColumns } from './protocol.ts';
 import type { EventStore, StoredTopic } from './store.ts';
 
 export interface Committed {
   readonly receipts: BatchReceipt[];
-  readonly proven: (readonly [subscription: number, nonce: number])[];
+  readonly proven: CanaryColumns;
   /** New events as columns: consecutive offsets from `firstOffset`, the host's topic indexes, characters. */
   readonly firstOffset: number;
   readonly topics: number[];
@@ -58,7 +58,7 @@ export const createGroupCommit = (
 
   const write = (batches: readonly Batch[]): Committed & { readonly head: number; readonly seq: number } => {
     const receipts: BatchReceipt[] = [];
-    const proven: (readonly [number, number])[] = [];
+    const proven: CanaryColumns = { subscriptions: [], nonces: [] };
     const newTopics: number[] = [];
     const characters: number[] = [];
     const stored = new Map<number, number>();
@@ -98,8 +98,12 @@ export const createGroupCommit = (
       for (const death of batch.deaths) store.saveDeath(death);
       for (const ack of batch.acks) store.saveAck(ack);
       for (const outcome of batch.letters) store.saveLetter(outcome);
-      for (const [subscription, nonce] of batch.proofs) store.saveCanary(subscription, nonce);
-      for (const proof of batch.proofs) proven.push(proof);
+      for (const [position, nonce] of batch.proofs.nonces.entries()) {
+        const subscription = batch.proofs.subscriptions[position]!;
+        store.saveCanary(subscription, nonce);
+        proven.subscriptions.push(subscription);
+        proven.nonces.push(nonce);
+      }
       letters ||= batch.deaths.length > 0 || batch.letters.length > 0;
     }
     store.flushEvents();

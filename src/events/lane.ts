@@ -68,6 +68,7 @@ export interface Busy {
   readonly since: number;
 }
 
+const NO_EVENTS: readonly LoggedEvent[] = [];
 const NOBODY_RUNS: ReadonlyMap<number, Running> = new Map();
 
 export class Lane {
@@ -132,6 +133,13 @@ export class Lane {
     if (this.#closed || epoch !== this.#epoch) return;
     this.#queue.push({ events, next: 0, canary });
     this.#stepSoon();
+  }
+
+  /** A canary that no events follow. Where nothing is queued it stands at the head of the queue already. */
+  takeCanary(epoch: number, nonce: number): void {
+    const mayPass = !this.#paused && !this.#stepQueued && this.#queue.length === 0;
+    if (!mayPass) this.take(epoch, nonce, NO_EVENTS);
+    else if (!this.#closed && epoch === this.#epoch) this.#passCanary(nonce);
   }
 
   /** Hands a dead letter to the handler, out of turn but within the bound of calls at once. */

@@ -23,7 +23,8 @@ interface Entry {
   /** The canary under way; 0 when none is. */
   nonce: number;
   sentAt: number;
-  timer: Timer | null;
+  /** When the canary under way is looked after, monotonic milliseconds. */
+  lookAt: number;
   waiters: ((gap: string | null) => void)[];
 }
 
@@ -38,6 +39,9 @@ export interface LedgerTools {
 export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools) => {
   const entries = new Map<number, Entry>();
   const listeners = new Set<(state: SubscriptionState) => void>();
+  /** Entries whose canary is under way. One timer serves them all: a fleet that starts sends thousands in one turn. */
+  const watched = new Set<Entry>();
+  let timer: Timer | null = null;
   let gaps = 0;
 
   const lagOf = ({ topicIndex, base, handled, dead }: SubscriptionRecord): number =>
@@ -76,8 +80,8 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
   };
 
   const answer = (entry: Entry, gap: string | null): void => {
-    entry.timer?.cancel();
-    entry.timer = null;
+    watched.delete(entry);
+    if (entry.waiters.length === 0) return;
     for (const waiter of entry.waiters.splice(0)) waiter(gap);
   };
 
@@ -93,19 +97,27 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
     return { reason, since: lane?.retryingNow() === true ? clock.monotonicMs() : sentAt };
   };
 
-  const watch = (entry: Entry, delayMs: number): void => {
-    const nonce = entry.nonce;
-    entry.timer?.cancel();
-    entry.timer = clock.after(
-      delayMs,
+  /** The canary's time is up, or its lane has moved meanwhile and it gets more. */
+  const look = (entry: Entry): void => {
+    if (presence() !== 'serving') return void watched.delete(entry); // it went down with its router; the next one sends another
+    const { reason, since } = obstacle(entry);
+    entry.lookAt = since + canaryMs;
+    if (entry.lookAt > clock.monotonicMs()) return;
+    change(entry, 'gap', reason);
+    answer(entry, reason);
+  };
+
+  const arm = (): void => {
+    if (timer !== null || watched.size === 0) return;
+    let next = Infinity;
+    for (const { lookAt } of watched) next = Math.min(next, lookAt);
+    timer = clock.after(
+      next - clock.monotonicMs(),
       () => {
-        if (entry.nonce !== nonce || nonce === 0) return;
-        if (presence() !== 'serving') return; // the canary went down with its router; the next one sends another
-        const { reason, since } = obstacle(entry);
-        const left = since + canaryMs - clock.monotonicMs();
-        if (left > 0) return watch(entry, left);
-        change(entry, 'gap', reason);
-        answer(entry, reason);
+        timer = null;
+        const now = clock.monotonicMs();
+        for (const entry of [...watched]) if (entry.lookAt <= now) look(entry);
+        arm();
       },
       { background: true },
     );
@@ -131,7 +143,7 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
         generation: null,
         nonce: 0,
         sentAt: 0,
-        timer: null,
+        lookAt: 0,
         waiters: [],
       });
     },
@@ -151,7 +163,9 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
       entry.nonce = nonce;
       entry.sentAt = clock.monotonicMs();
       if (entry.state !== 'gap') change(entry, entry.state === 'attached' ? 'attached' : 'attaching', null);
-      watch(entry, canaryMs);
+      entry.lookAt = entry.sentAt + canaryMs; // never before those that are watched already
+      watched.add(entry);
+      arm();
     },
     /** Held by a lane that no canary watches: an external subscriber comes when it likes. */
     attachedUnproven(record: SubscriptionRecord, lane: Lane): void {
@@ -187,9 +201,8 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
     },
     /** The router is away: nothing is proven until it is back, and nothing is a gap either. */
     routerAway(): void {
+      watched.clear();
       for (const entry of entries.values()) {
-        entry.timer?.cancel();
-        entry.timer = null;
         entry.nonce = 0;
         if (entry.lane !== null) change(entry, 'attaching', 'the event router is away');
       }

@@ -7,7 +7,7 @@
  * a thread that is slow or away fills the outbox and then pushes back, and memory stays put.
  */
 import { BATCH_CHARACTERS, BATCH_EVENTS, UNCONFIRMED_EVENTS } from './limits.ts';
-import type { Batch, BatchReceipt, Death, Failure, LetterOutcome, PublishColumns } from './protocol.ts';
+import type { Batch, BatchReceipt, CanaryColumns, Death, Failure, LetterOutcome, PublishColumns } from './protocol.ts';
 import type { Pump } from './pump.ts';
 import { type SubscriptionRecord, takeAck } from './subscription-record.ts';
 import type { PublishReceipt } from './types.ts';
@@ -55,6 +55,7 @@ const RECEIPTS_AT_ONCE = 32;
 const RECEIPTS_A_TURN = 128;
 
 const noPublishes = (): PublishColumns => ({ topics: [], ids: [], sources: [], at: [], bodies: [], keyed: [] });
+const noCanaries = (): CanaryColumns => ({ subscriptions: [], nonces: [] });
 
 /** @param stored  told of every event that has just become durable, in offset order */
 export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
@@ -75,13 +76,13 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
   let failures: Failure[] = [];
   let deaths: Death[] = [];
   let letters: LetterOutcome[] = [];
-  let proofs: (readonly [number, number])[] = [];
+  let proofs = noCanaries();
   const moved = new Set<SubscriptionRecord>();
   const durableWaiters: { readonly seq: number; readonly resolve: () => void }[] = [];
   const idleWaiters: (() => void)[] = [];
 
   const opsWait = (): boolean =>
-    moved.size > 0 || failures.length > 0 || deaths.length > 0 || letters.length > 0 || proofs.length > 0;
+    moved.size > 0 || failures.length > 0 || deaths.length > 0 || letters.length > 0 || proofs.nonces.length > 0;
   const waitingCount = (): number => waiting.length - first;
 
   const takePublishes = (into: PublishColumns): Publish[] => {
@@ -123,7 +124,7 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
     failures = [];
     deaths = [];
     letters = [];
-    proofs = [];
+    proofs = noCanaries();
     publishesUnderWay += taken.length;
     unconfirmed.push({ batch, publishes: taken });
     send!(batch);
@@ -226,13 +227,13 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
     /** The log was replaced: progress in the old one means nothing in the new one, what was published does. */
     forgetProgress(): void {
       unconfirmed = unconfirmed.map(({ batch, publishes }) => ({
-        batch: { ...batch, acks: [], failures: [], deaths: [], letters: [], proofs: [] },
+        batch: { ...batch, acks: [], failures: [], deaths: [], letters: [], proofs: noCanaries() },
         publishes,
       }));
       failures = [];
       deaths = [];
       letters = [];
-      proofs = [];
+      proofs = noCanaries();
       moved.clear();
     },
     /** Sends what has been accepted by now and no more; resolves when all of it is confirmed. */
@@ -266,7 +267,8 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
       flushSoon();
     },
     prove(subscription: number, nonce: number): void {
-      proofs.push([subscription, nonce]);
+      proofs.subscriptions.push(subscription);
+      proofs.nonces.push(nonce);
       flushSoon();
     },
     /** Resolves when everything decided so far is durable. */

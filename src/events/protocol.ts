@@ -5,8 +5,8 @@
  * the host keeps it until the thread has confirmed its commit, and re-sends it to the next generation; the number of the
  * last batch applied is written in the same transaction, so a batch whose confirmation was lost is recognised and not
  * applied twice. That one rule makes publishes, acks, attempt counts and dead letters exactly-once across a crash of the
- * thread. Events travel as columns (cloning six arrays costs less than cloning a thousand objects), and only where they must:
-what the host published a moment ago it still has, so the thread names those by offset.
+ * thread. What comes by the thousand (events, registrations, canaries) travels as columns, since cloning six arrays costs less
+ * than cloning a thousand objects; and events only where they must: what the host published a moment ago it still has, so the thread names those by offset.
  */
 import type { DeadLetter, DeadLetterFilter } from './router-api.ts';
 import type { DeclaredSubscription } from './types.ts';
@@ -61,6 +61,24 @@ export interface PublishColumns {
   readonly keyed: number[];
 }
 
+/** Canaries as columns of one length. */
+export interface CanaryColumns {
+  readonly subscriptions: number[];
+  readonly nonces: number[];
+}
+
+/** Canaries on their way to lanes that get no events with them. */
+export interface CanaryDeliveries extends CanaryColumns {
+  readonly epochs: number[];
+}
+
+/** Registrations as columns of one length. */
+export interface AttachColumns extends CanaryDeliveries {
+  readonly cursors: number[];
+  /** Position of a registration, and the offsets beyond its cursor that are held or done; most have none. */
+  readonly excepts: (readonly [position: number, offsets: readonly number[]])[];
+}
+
 export interface Batch {
   readonly kind: 'batch';
   /** Grows by one; the thread applies each number once. */
@@ -70,22 +88,15 @@ export interface Batch {
   readonly failures: Failure[];
   readonly deaths: Death[];
   readonly letters: LetterOutcome[];
-  /** Canaries that came back: subscription and nonce. */
-  readonly proofs: (readonly [subscription: number, nonce: number])[];
+  /** Canaries that came back. */
+  readonly proofs: CanaryColumns;
 }
 
 export type ToRouter =
   | Batch
   /** Deliver from the cursor on, leaving out what is held or done; first a canary. Also re-registers. */
-  | {
-      readonly kind: 'attach';
-      readonly subscription: number;
-      readonly epoch: number;
-      readonly nonce: number;
-      readonly cursor: number;
-      readonly except: readonly number[];
-    }
-  | { readonly kind: 'detach'; readonly subscription: number }
+  | ({ readonly kind: 'attach' } & AttachColumns)
+  | { readonly kind: 'detach'; readonly subscriptions: number[] }
   | { readonly kind: 'canary'; readonly subscription: number; readonly nonce: number }
   | { readonly kind: 'declare'; readonly subscriptions: readonly DeclaredSubscription[]; readonly at: number }
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
@@ -195,7 +206,8 @@ export type FromRouter =
   | {
       readonly kind: 'turn';
       readonly receipts: BatchReceipt[];
-      readonly proven: (readonly [subscription: number, nonce: number])[];
+      readonly proven: CanaryColumns | null;
+      readonly canaries: CanaryDeliveries | null;
       readonly lanes: LaneDelivery[];
       /** The host need not keep events before this offset. */
       readonly keepFrom: number;

@@ -141,7 +141,14 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     presence: () => presence,
     stored: (index) => stored[index]!,
   });
-  const subscriptions = createSubscriptions({ clock, ledger, topicIndex, serving, post: postSoon });
+  const subscriptions = createSubscriptions({
+    clock,
+    ledger,
+    topicIndex,
+    serving,
+    post: postSoon,
+    lastUnsent: () => waiting.at(-1),
+  });
   const parts: HostParts = {
     catalogue,
     topicIndex,
@@ -297,7 +304,10 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
         if (message.counters !== null) count(message.counters);
         noteStored(message.stored);
         outbox.confirmed(message.receipts);
-        for (const [subscription, nonce] of message.proven) ledger.proven(subscription, nonce);
+        message.proven?.nonces.forEach((nonce, position) =>
+          ledger.proven(message.proven!.subscriptions[position]!, nonce),
+        );
+        if (message.canaries !== null) subscriptions.deliverCanaries(message.canaries);
         if (message.lanes.length > 0) subscriptions.deliver(message.lanes, recent);
         recent.keepFrom(message.keepFrom);
         if (tailed.length > 0) showTails();

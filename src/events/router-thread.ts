@@ -78,7 +78,8 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
     post({
       kind: 'turn',
       receipts: [],
-      proven: [],
+      proven: null,
+      canaries: null,
       lanes: [],
       stored: [],
       counters: null,
@@ -126,12 +127,17 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
         for (const ack of message.acks) handledPending += ack.handled;
         return;
       case 'attach': {
-        const { subscription, epoch, nonce, cursor, except } = message;
-        flow.attach(subscription, topicOfSubscription.get(subscription) ?? 0, epoch, nonce, cursor, except);
+        const { subscriptions, epochs, nonces, cursors } = message;
+        const excepts = new Map(message.excepts);
+        for (const [position, subscription] of subscriptions.entries()) {
+          const topicRow = topicOfSubscription.get(subscription) ?? 0;
+          const except = excepts.get(position) ?? [];
+          flow.attach(subscription, topicRow, epochs[position]!, nonces[position]!, cursors[position]!, except);
+        }
         return;
       }
       case 'detach':
-        return flow.detach(message.subscription);
+        return message.subscriptions.forEach(flow.detach);
       case 'canary':
         return flow.canary(message.subscription, message.nonce);
       case 'declare':
@@ -176,7 +182,7 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
     handledPending >= data.prefetchEvents / 2 ||
     pending.some(
       ({ publishes, deaths, letters, proofs }) =>
-        publishes.ids.length + deaths.length + letters.length + proofs.length > 0,
+        publishes.ids.length + deaths.length + letters.length + proofs.nonces.length > 0,
     );
 
   const turn = told((now: boolean): void => {
@@ -207,7 +213,7 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
       return;
     }
     if (stalled !== null) return; // nothing more is handed out than could be handed out twice
-    const more = flow.feed((lanes) => tell({ lanes }));
+    const more = flow.feed((lanes, canaries) => tell({ lanes, canaries }));
     if (more && !turnQueued) {
       turnQueued = true;
       clock.after(0, () => {

@@ -8,7 +8,14 @@ import type { Clock } from '../seams/clock.ts';
 import type { Lane } from './lane.ts';
 import type { Ledger } from './ledger.ts';
 import type { LoggedEvent } from './outbox.ts';
-import type { EventPage, LaneDelivery, StoredSubscription, ToRouter } from './protocol.ts';
+import type {
+  AttachColumns,
+  CanaryDeliveries,
+  EventPage,
+  LaneDelivery,
+  StoredSubscription,
+  ToRouter,
+} from './protocol.ts';
 import { recordOf, type SubscriptionRecord } from './subscription-record.ts';
 
 interface Held {
@@ -22,6 +29,8 @@ export interface SubscriptionTools {
   readonly topicIndex: ReadonlyMap<string, number>;
   serving(): boolean;
   post(message: ToRouter): void;
+  /** What was posted last, while more can be written into it. */
+  lastUnsent(): ToRouter | undefined;
 }
 
 const eventsOf = ({ offsets, versions, ids, sources, at, bodies }: EventPage): LoggedEvent[] =>
@@ -34,7 +43,7 @@ const eventsOf = ({ offsets, versions, ids, sources, at, bodies }: EventPage): L
     body: bodies[position]!,
   }));
 
-export const createSubscriptions = ({ ledger, topicIndex, serving, post }: SubscriptionTools) => {
+export const createSubscriptions = ({ ledger, topicIndex, serving, post, lastUnsent }: SubscriptionTools) => {
   const records = new Map<number, SubscriptionRecord>();
   const byName = new Map<string, SubscriptionRecord>();
   /** In the order in which they became known; a start of a daemon asks for its own, so asking must not cost the fleet. */
@@ -55,18 +64,32 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
     ledger.forget(record.id); // last: who hears that it is gone finds it gone
   };
 
+  /** A fleet that starts registers thousands of lanes in one turn: what follows each other is one message. */
+  const attachesUnsent = (): AttachColumns => {
+    const last = lastUnsent();
+    if (last?.kind === 'attach') return last;
+    const columns = { subscriptions: [], epochs: [], nonces: [], cursors: [], excepts: [] };
+    const message: Extract<ToRouter, { kind: 'attach' }> = { kind: 'attach', ...columns };
+    post(message);
+    return message;
+  };
+  const postDetach = (subscription: number): void => {
+    const last = lastUnsent();
+    if (last?.kind === 'detach') last.subscriptions.push(subscription);
+    else post({ kind: 'detach', subscriptions: [subscription] });
+  };
+
   const register = (record: SubscriptionRecord, { lane, generation }: Held): void => {
     const epoch = ++epochs;
     const nonce = record.external ? 0 : ++nonces;
     lane.reset(epoch);
-    post({
-      kind: 'attach',
-      subscription: record.id,
-      epoch,
-      nonce,
-      cursor: record.cursor,
-      except: [...record.ahead, ...lane.held()],
-    });
+    const unsent = attachesUnsent();
+    if (record.ahead.length + lane.inFlight() > 0)
+      unsent.excepts.push([unsent.epochs.length, [...record.ahead, ...lane.held()]]);
+    unsent.subscriptions.push(record.id);
+    unsent.epochs.push(epoch);
+    unsent.nonces.push(nonce);
+    unsent.cursors.push(record.cursor);
     if (record.external) ledger.attachedUnproven(record, lane);
     else ledger.expect(record, lane, generation, nonce);
   };
@@ -118,7 +141,7 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
     detach(record: SubscriptionRecord, lane: Lane): void {
       if (held.get(record.id)?.lane !== lane) return;
       held.delete(record.id);
-      if (serving()) post({ kind: 'detach', subscription: record.id });
+      if (serving()) postDetach(record.id);
       ledger.detached(record);
     },
     /** Registers again what is held, all of it or one subscriber's. */
@@ -145,6 +168,10 @@ export const createSubscriptions = ({ ledger, topicIndex, serving, post }: Subsc
     routerAway(): void {
       for (const { lane } of held.values()) lane.reset(0);
       ledger.routerAway();
+    },
+    deliverCanaries({ subscriptions, epochs, nonces }: CanaryDeliveries): void {
+      for (const [position, subscription] of subscriptions.entries())
+        held.get(subscription)?.lane.takeCanary(epochs[position]!, nonces[position]!);
     },
     /** @param recent  the events that the host still has, by offset */
     deliver(lanes: readonly LaneDelivery[], recent: { get(offset: number): LoggedEvent }): void {

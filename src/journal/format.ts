@@ -96,9 +96,32 @@ const jsonOfKind = (kind: string): string => {
   return json;
 };
 
-/** The JSON of a record, with `seq` first, so that a line can be placed without parsing it. */
-export const recordJson = (record: JournalRecord): string =>
-  `{"seq":${record.seq},"cause":${record.cause},"kind":${jsonOfKind(record.kind)},"at":${record.at},"wallMs":${record.wallMs},"data":${JSON.stringify(record.data) ?? 'null'}}`;
+/** An input and all that it decided have one time, and the digits of a fraction are dear. */
+let stampAt = NaN;
+let stampWallMs = NaN;
+let stampJson = '';
+
+const jsonOfStamp = (at: number, wallMs: number): string => {
+  if (at !== stampAt || wallMs !== stampWallMs) {
+    stampJson = `"at":${at},"wallMs":${wallMs}`;
+    stampAt = at;
+    stampWallMs = wallMs;
+  }
+  return stampJson;
+};
+
+/**
+ * The JSON of a record, with `seq` first, so that a line can be placed without parsing it.
+ * @param data  JSON already
+ */
+export const recordJson = (
+  seq: number,
+  cause: number | null,
+  kind: string,
+  at: number,
+  wallMs: number,
+  data: string,
+): string => `{"seq":${seq},"cause":${cause},"kind":${jsonOfKind(kind)},${jsonOfStamp(at, wallMs)},"data":${data}}`;
 
 /** One line that stands alone, as a checkpoint file holds it. */
 export const lineOf = (json: string): Buffer => Buffer.from(`${hexOf(crc32(json))} ${json}\n`);
@@ -114,8 +137,8 @@ export const writeLine = (
   json: string,
   check: number,
 ): { readonly bytes: number; readonly check: number } => {
+  const next = crc32(json, check);
   const length = buffer.write(json, at + 9, 'utf8');
-  const next = crc32(buffer.subarray(at + 9, at + 9 + length), check);
   writeHex(buffer, at, next);
   buffer[at + 8] = SPACE;
   buffer[at + 9 + length] = LINE_FEED;

@@ -12,6 +12,7 @@ import { isoTime } from '../seams/plain-clock.ts';
 import type { JournalRecord } from './format.ts';
 import { journalReader } from './history.ts';
 import type { Journal } from './journal.ts';
+import { inputData, noteData } from './record-data.ts';
 
 /** Kinds of records that a loop writes: inputs, and the types of its core's notes. */
 export type LoopRecordKind = 'input' | JournalNote['type'];
@@ -36,11 +37,12 @@ export const loopJournal = (journal: Journal, onTrouble: (error: OrchestratorErr
   get nextSeq() {
     return journal.nextSeq;
   },
-  appendInput({ at, wallMs, ...data }, cause) {
-    journal.append({ kind: 'input' satisfies LoopRecordKind, cause, data, at, wallMs });
+  appendInput(input, cause) {
+    const { at, wallMs } = input;
+    journal.append({ kind: 'input' satisfies LoopRecordKind, cause, json: inputData(input), at, wallMs });
   },
-  appendNote(seq, cause, { type, ...data }, at, wallMs) {
-    journal.append({ seq, kind: type satisfies LoopRecordKind, cause, data, at, wallMs });
+  appendNote(seq, cause, note, at, wallMs) {
+    journal.append({ seq, kind: note.type satisfies LoopRecordKind, cause, json: noteData(note), at, wallMs });
   },
   flush: () => journal.flush(),
   sync() {

@@ -57,6 +57,8 @@ export const JOURNAL_LIMITS: JournalLimits = {
   checkpointBytes: 8 * 1024 * 1024,
 };
 
+/** The disk is asked to begin after this many bytes, so that whoever waits for it later waits for little. */
+const WRITE_BACK_BYTES = 512 * 1024;
 /** Lines that are written at once even in the middle of a turn, bytes. */
 const WRITE_BYTES = 256 * 1024;
 const BUFFER_BYTES_MIN = 64 * 1024;
@@ -197,6 +199,7 @@ class FileJournal implements Journal {
 
   #recordsSinceCheckpoint: number;
   #bytesSinceCheckpoint = 0;
+  #bytesSinceWriteBack = 0;
   #closed = false;
 
   constructor(options: JournalOptions, recovered: RecoveredJournal) {
@@ -311,6 +314,7 @@ class FileJournal implements Journal {
       this.#enterTrouble('degraded', 'write', cause);
       return false;
     }
+    this.#beginWriteBack(this.#used);
     this.#segmentBytes += this.#used;
     this.#bytesSinceCheckpoint += this.#used;
     this.#used = 0;
@@ -323,6 +327,13 @@ class FileJournal implements Journal {
     }
     if (this.#trouble?.status === 'degraded') this.#leaveTrouble();
     return true;
+  }
+
+  #beginWriteBack(bytes: number): void {
+    this.#bytesSinceWriteBack += bytes;
+    if (this.#bytesSinceWriteBack < WRITE_BACK_BYTES) return;
+    this.#bytesSinceWriteBack = 0;
+    this.#file?.beginWriteBack();
   }
 
   #openSegment(): AppendFile {

@@ -17,6 +17,8 @@ export interface AppendFile {
   append(bytes: Uint8Array): void;
   /** Makes what was appended durable. A failure is final: the caller must not believe a later success. */
   dataSync(): void;
+  /** Asks the disk to begin with what was appended. Promises nothing; a failure is left for `dataSync` to find. */
+  beginWriteBack(): void;
   size(): number;
   truncate(bytes: number): void;
   close(): void;

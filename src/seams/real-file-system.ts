@@ -8,13 +8,16 @@
  * ENOSPC from ENOENT, and say what it means to them.
  */
 import {
+  close,
   closeSync,
   existsSync,
+  fdatasync,
   fdatasyncSync,
   fsyncSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
+  open as openFile,
   openSync,
   readdirSync,
   readFileSync,
@@ -48,6 +51,7 @@ const openAppend: FileSystem['openAppend'] = (path, options) => {
   let nameIsDurable = existsSync(path);
   const handle = openSync(path, 'a', options?.mode ?? FILE_MODE);
   let open = true;
+  let writingBack = false;
   const file: AppendFile = {
     append: (bytes) => writeFully(handle, bytes),
     dataSync() {
@@ -55,6 +59,15 @@ const openAppend: FileSystem['openAppend'] = (path, options) => {
       if (nameIsDurable) return;
       syncFolder(dirname(path));
       nameIsDurable = true;
+    },
+    beginWriteBack() {
+      if (writingBack) return;
+      writingBack = true;
+      // Through a handle of its own: the kernel tells each handle once of a failure, and `dataSync` must be told.
+      openFile(path, 'r', (noHandle, other) => {
+        if (noHandle !== null) return void (writingBack = false);
+        fdatasync(other, () => close(other, () => (writingBack = false)));
+      });
     },
     size: () => fstatSync(handle).size,
     truncate: (bytes) => ftruncateSync(handle, bytes),

@@ -373,6 +373,7 @@ const diskFrom = (
           did({ op: 'sync-folder', path: dirname(path) });
           nameIsDurable = true;
         },
+        beginWriteBack() {}, // what is not synced may survive a power cut here in any case
         size() {
           usable('fstat');
           return file.length;

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { FileSystem } from '../../src/seams/file-system.ts';
 import { seededRandom } from '../../src/seams/random.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';
@@ -17,6 +18,22 @@ const codeOf = (act: () => unknown): string => {
 };
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
+
+/** What the kernel says this process has open of a file; a deleted one has a word behind its name. */
+const openHandlesOn = (path: string): string[] =>
+  readdirSync('/proc/self/fd').flatMap((handle) => {
+    try {
+      const target = readlinkSync(`/proc/self/fd/${handle}`);
+      return target.startsWith(path) ? [target] : [];
+    } catch {
+      return []; // closed since it was listed: the handle of the list itself
+    }
+  });
+
+/** Resolves when nothing waits for the disk: what the thread pool was given before is done. */
+const quiet = async (): Promise<void> => {
+  while (process.getActiveResourcesInfo().includes('FSReqCallback')) await setImmediate();
+};
 
 const fileSystemContract = (name: string, make: () => { files: FileSystem; root: string; done: () => void }): void => {
   describe(`FileSystem, ${name}`, () => {
@@ -37,6 +54,22 @@ const fileSystemContract = (name: string, make: () => { files: FileSystem; root:
       }
       expect(files.readText(path)).to.equal('onetwo');
       expect(files.stat(path)).to.include({ bytes: 6, isDirectory: false });
+    });
+
+    it('goes on while the disk was asked to begin, also when the file is closed or gone meanwhile', async () => {
+      const path = join(root, 'log');
+      const file = files.openAppend(path);
+      for (let round = 0; round < 50; round++) {
+        file.append(bytes('x'));
+        file.beginWriteBack();
+      }
+      file.dataSync();
+      expect(files.readText(path)).to.equal('x'.repeat(50));
+      file.beginWriteBack();
+      file.close();
+      files.remove(path);
+      await quiet();
+      expect(openHandlesOn(path)).to.deep.equal([]);
     });
 
     it('appends after a cut', () => {

@@ -58,7 +58,7 @@ export interface LiveFleet {
    * crashed a moment ago still counts as RUNNING until the loop has heard of it.
    */
   allRunning(starts?: number): Promise<void>;
-  /** Resolves when every subscription has been proven by its canary. */
+  /** Resolves when every subscription that is not proven now has been, by its canary. */
   allProven(): Promise<void>;
   end(): Promise<void>;
 }
@@ -214,10 +214,16 @@ export const liveFleet = async (options: LiveOptions): Promise<LiveFleet> => {
           resolve();
         });
       }),
-    async allProven() {
-      const isProven = (): boolean => router === null || router.ledger().every(({ state }) => state === 'attached');
-      while (!isProven()) await new Promise((resolve) => setTimeout(resolve, 10));
-    },
+    allProven: () =>
+      new Promise((resolve) => {
+        let unproven = router?.ledger().filter(({ state }) => state !== 'attached').length ?? 0;
+        if (router === null || unproven === 0) return resolve();
+        const off = router.onLedgerChange(({ state }) => {
+          if (state !== 'attached' || --unproven > 0) return;
+          off();
+          resolve();
+        });
+      }),
     async end() {
       supervisor.dispose();
       await router?.crash();

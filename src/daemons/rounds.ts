@@ -9,10 +9,20 @@
  * A store of somebody else that cannot be read hinders a round and does not fail it: a restart here would mend nothing
  * there, and would take everybody down who depends on this daemon.
  */
+import { z } from 'zod';
 import { messageOf, OrchestratorError } from '../errors.ts';
 import { degraded, healthy, unhealthy, type Health, type HealthDetails } from '../health/verdict.ts';
 import type { Clock } from '../seams/clock.ts';
 import type { Logger } from './definition.ts';
+
+/**
+ * The longest gap that a daemon may ask for. A handler waits for its round, and one that has not returned for 5 s counts as
+ * a gap in its subscription (events/limits.ts): the gap must leave the round more than half of that.
+ */
+const GAP_SECONDS_MAX = 2;
+/** A configured gap, in seconds. */
+export const gap = (byDefault: number): z.ZodDefault<z.ZodNumber> =>
+  z.number().min(0).max(GAP_SECONDS_MAX).default(byDefault);
 
 /** One failed round may be a store thread that was replaced under it; the second in a row is the daemon's own trouble. */
 const FAILURES_MAX = 2;
@@ -22,7 +32,7 @@ export interface RoundsOptions {
   readonly log: Logger;
   /** Whether a store file is this daemon's own to write, so that its loss is its own failure. */
   readonly owns: (file: string) => boolean;
-  /** From the begin of one round to the begin of the next at least this long, whoever asks. */
+  /** From the begin of one round to the begin of the next at least this long, whoever asks; at most GAP_SECONDS_MAX. */
   readonly gapSeconds: number;
   /** No finished round for this long is stale. */
   readonly staleSeconds: number;
@@ -32,6 +42,8 @@ export class Rounds {
   readonly #options: RoundsOptions;
   readonly #work: () => Promise<void>;
   #running: Promise<void> | null = null;
+  /** The round that runs waits for its gap to end: its work has not begun. */
+  #resting = false;
   #next: Promise<void> | null = null;
   #begunAt = Number.NEGATIVE_INFINITY;
   #doneAt: number;
@@ -50,6 +62,7 @@ export class Rounds {
   run(): Promise<void> {
     if (this.#next !== null) return this.#next;
     if (this.#running === null) return this.#begin();
+    if (this.#resting) return this.#running;
     const ended = (): undefined => undefined;
     this.#next = this.#running.then(ended, ended).then(() => {
       this.#next = null;
@@ -94,7 +107,11 @@ export class Rounds {
   async #round(): Promise<void> {
     const { clock, gapSeconds } = this.#options;
     const rest = gapSeconds - clock.since(this.#begunAt);
-    if (rest > 0) await clock.sleep(rest * 1000);
+    if (rest > 0) {
+      this.#resting = true;
+      await clock.sleep(rest * 1000);
+      this.#resting = false;
+    }
     this.#begunAt = clock.monotonicMs();
     try {
       await this.#work();

@@ -56,6 +56,22 @@ describe('the rounds of a daemon', () => {
     expect(begun[1]! - begun[0]!).to.equal(5_000);
   });
 
+  it('calls in the gap before a round share that round, since its work has not begun', async () => {
+    const clock = simulatedClock();
+    const begun: number[] = [];
+    const rounds = new Rounds({ clock, ...options, gapSeconds: 2 }, () => {
+      begun.push(clock.monotonicMs());
+      return Promise.resolve();
+    });
+    await rounds.run();
+    const second = rounds.run();
+    await clock.advance(1_999);
+    const late = rounds.run();
+    await clock.advance(1);
+    await Promise.all([second, late]);
+    expect(begun).to.have.length(2);
+  });
+
   it('one failure is degraded, the second in a row unhealthy, and a round that goes through makes it well', async () => {
     const faults: (Error | null)[] = [new Error('cannot: one'), new Error('cannot: two'), null];
     const rounds = new Rounds({ clock: simulatedClock(), ...options }, () => {

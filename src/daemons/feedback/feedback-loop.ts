@@ -9,7 +9,7 @@
 import { z } from 'zod';
 import type { Floor, FeedbackParameters, Intensity } from '../../training/floor.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { Rounds } from '../rounds.ts';
+import { gap, Rounds } from '../rounds.ts';
 
 /** Lower bounds of quality per intensity; upstream's bands. */
 const BANDS: readonly (readonly [number, Intensity])[] = [
@@ -150,7 +150,7 @@ export const feedbackLoop = daemonsWith<Floor>()({
   config: z.strictObject({
     periodSeconds: seconds(60),
     /** Between rounds that events ask for. */
-    gapSeconds: seconds(1),
+    gapSeconds: gap(1),
     /** Upstream's cap of the exploration boost. */
     boostMax: z.number().min(1).max(2).default(2),
     /** A champion has mastered an opponent when the lower end of its score against it is at least this. */

@@ -11,7 +11,7 @@ import { degraded } from '../../health/verdict.ts';
 import { STAGES, type Evidence, type Floor, type Iteration, type Model, type Stage } from '../../training/floor.ts';
 import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { Rounds } from '../rounds.ts';
+import { gap, Rounds } from '../rounds.ts';
 
 /** An iteration that ends opens the next, which may be far along already; it cannot end twice in one round for long. */
 const TURNS_MAX = 3;
@@ -71,7 +71,7 @@ export const dataPipeline = daemonsWith<Floor>()({
   config: z.strictObject({
     periodSeconds: seconds(30),
     /** Between rounds that events ask for. */
-    gapSeconds: seconds(1),
+    gapSeconds: gap(1),
     /** Samples no model has seen that are worth training on; upstream's 5,000. */
     rowsMin: z.number().int().min(1).default(5_000),
     /** Failures in one stage that open its breaker, and for how long; upstream's figures. */

@@ -12,7 +12,7 @@ import type { Allocation, FeedbackParameters, Floor, Intensity } from '../../tra
 import { GAME_CONFIGS } from '../../training/game/configs.ts';
 import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { Rounds } from '../rounds.ts';
+import { gap, Rounds } from '../rounds.ts';
 
 const INTENSITY_FACTORS: Readonly<Record<Intensity, number>> = {
   paused: 0.25,
@@ -116,7 +116,7 @@ export const selfplayCoordinator = daemonsWith<Floor>()({
   config: z.strictObject({
     periodSeconds: seconds(60),
     /** Between rounds that events ask for. */
-    gapSeconds: seconds(5),
+    gapSeconds: gap(2),
     /** What is played, and its share before weights. */
     configs: z
       .array(

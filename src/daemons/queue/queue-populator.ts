@@ -13,7 +13,7 @@ import type { Allocation, Floor, NewWork, QueueDepth } from '../../training/floo
 import { BASELINES } from '../../training/programs/protocol.ts';
 import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds, type EventInput } from '../definition.ts';
-import { Rounds } from '../rounds.ts';
+import { gap, Rounds } from '../rounds.ts';
 
 /** Shares of the queue's depth; upstream's split of self-play, training and tournament is 60/30/10. */
 const SELFPLAY_SHARE = 0.6;
@@ -62,7 +62,7 @@ export const queuePopulator = daemonsWith<Floor>()({
   config: z.strictObject({
     periodSeconds: seconds(10),
     /** Between rounds that events ask for. */
-    gapSeconds: seconds(1),
+    gapSeconds: gap(1),
     /** Items of all kinds; no more are queued by this daemon. */
     depth: z.number().int().min(10).max(10_000).default(200),
     /** Items queued in one round. */

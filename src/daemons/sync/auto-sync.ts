@@ -15,7 +15,7 @@ import { gamesBehind, type Floor, type NodeRow } from '../../training/floor.ts';
 import type { NodeStatus } from '../../training/programs/protocol.ts';
 import { Backpressure } from '../backpressure.ts';
 import { daemonsWith, seconds } from '../definition.ts';
-import { Rounds } from '../rounds.ts';
+import { gap, Rounds } from '../rounds.ts';
 
 /** Faults of one node or of what it sent; anything else is ours and ends the round. */
 const NODE_FAULTS: ReadonlySet<string> = new Set(['NODE_UNREACHABLE', 'NODE_REFUSED', 'FLOOR_INPUT_INVALID']);
@@ -67,7 +67,7 @@ export const autoSync = daemonsWith<Floor>()({
   config: z.strictObject({
     periodSeconds: seconds(60),
     /** Between rounds that events ask for. */
-    gapSeconds: seconds(2),
+    gapSeconds: gap(2),
     nodesAtOnce: z.number().int().min(1).max(64).default(4),
     pageGames: z.number().int().min(1).max(2_000).default(500),
     /** Pages of one config of one node in a round: a node with a long past must not keep the others waiting. */

@@ -15,21 +15,12 @@ import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
 import { edgeAction, type EdgeEvent } from '../lifecycle/edge-rules.ts';
 import { decideRestart } from '../lifecycle/restart-policy.ts';
 import { isLive, type Cause, type DaemonState } from '../lifecycle/states.ts';
-import { STORM_LIMITS, StormBreaker, type StormLimits } from '../lifecycle/storm-breaker.ts';
 import { decide, type LifecycleEvent } from '../lifecycle/transitions.ts';
-import type { Fleet } from '../fleet/types.ts';
-import { Member, PULLED_IN, type Edge, type StopWish } from './member.ts';
-import type {
-  Command,
-  CommandOutcome,
-  DaemonKeep,
-  Effect,
-  FailureReport,
-  Input,
-  JournalNote,
-  OperationRecord,
-  WaitingFor,
-} from './types.ts';
+import { CoreState, type CoreOptions, type Operation, type Waiter } from './core/state.ts';
+import { PULLED_IN, type Edge, type Member, type StopWish } from './member.ts';
+import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
+
+export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
 
 /** Losses this close together are one plan: a member of several cascades restarts once. docs/contract.md "Edges". */
 export const MERGE_WINDOW_MS = 250;
@@ -48,68 +39,6 @@ const WAITS_SHOWN = 16;
 /** How often the proof that nothing is left is asked for again while something is. */
 const PROVE_AGAIN_MS = 500;
 
-/** What a policy may be told to get wrong, so that the checkers can be shown to find it. Never set outside tests. */
-export const CORE_BUGS = [
-  'skip-a-charge',
-  'forget-a-generation',
-  'ready-clears-counter',
-  'start-before-dependency',
-  'stop-root-first',
-  'cascade-misses-grandchildren',
-  'restart-during-drain',
-  'double-backoff-early',
-  'failed-comes-back',
-  'forget-operator-stop',
-] as const;
-export type CoreBug = (typeof CORE_BUGS)[number];
-
-export interface CoreOptions {
-  readonly fleet: Fleet;
-  /** Length of the critical path below a daemon, milliseconds or any unit; bigger starts sooner. */
-  readonly priority: ReadonlyMap<string, number>;
-  /** What earlier runs left; absent daemons begin as their profile says. */
-  readonly keeps?: ReadonlyMap<string, DaemonKeep>;
-  /** An operation that a crash of the master interrupted. */
-  readonly operation?: OperationRecord | null;
-  readonly storm?: StormLimits;
-  readonly bug?: CoreBug;
-}
-
-interface Waiter {
-  readonly command: Command;
-  readonly open: Set<Member>;
-  /** Where each daemon must get to. */
-  readonly goal: 'up' | 'down' | 'nothing';
-  readonly notes: string[];
-  readonly failed: string[];
-  /** Generation a daemon must have passed to count as restarted. */
-  readonly beyond: ReadonlyMap<Member, number>;
-}
-
-/** Losses that merged: members stop leaf first and start root first, none before the window has closed. */
-export interface Plan {
-  readonly id: number;
-  open: boolean;
-  readonly members: Set<Member>;
-}
-
-interface Operation {
-  id: string;
-  verb: 'recover' | 'shutdown';
-  phase: OperationRecord['phase'];
-  origin: Command['origin'];
-  reason: string;
-  drainMs: number;
-  resetFailed: boolean;
-  resumed: boolean;
-  startedWallMs: number;
-  phaseWallMs: number;
-  phaseAt: number;
-  took: Partial<Record<'stopping' | 'proving' | 'draining' | 'starting', number>>;
-  seq: number;
-  commandId: string | null;
-}
-
 /** A command as its answer names it. */
 const inWords = ({ verb, daemons }: Command): string =>
   `${verb === 'start-profile' ? 'start' : verb} ${daemons.join(', ') || 'the whole profile'}`;
@@ -127,107 +56,65 @@ const DONE = (id: string, message: string, details?: CommandOutcome['details']):
 
 export class Core {
   readonly members: readonly Member[];
-  readonly #byType = new Map<string, Member>();
-  readonly #storm: StormBreaker;
-  readonly #bug: CoreBug | null;
-  readonly #waiters = new Set<Waiter>();
-  readonly #touched = new Set<Member>();
-  #effects: Effect[] = [];
-  #at = 0;
-  #wallMs = 0;
-  #seq = 0;
-  /** The record that the next note follows from. */
-  #cause: number | null = null;
-  #inputSeq = 0;
-  #admission = false;
-  #booted = false;
-  #bootAt = 0;
-  #unsettled = 0;
-  #live = 0;
-  #notUp = 0;
-  #plan: Plan | null = null;
-  #operation: Operation | null;
-  #lastOperation: OperationRecord | null = null;
+  readonly #state: CoreState;
 
   constructor(options: CoreOptions) {
-    this.#bug = options.bug ?? null;
-    this.#storm = new StormBreaker(options.storm ?? STORM_LIMITS);
-    this.members = options.fleet.daemons.map(
-      (spec, index) => new Member(spec, index, options.priority.get(spec.type) ?? 0),
-    );
-    for (const member of this.members) this.#byType.set(member.type, member);
-    for (const member of this.members) {
-      for (const edge of member.spec.edges) {
-        const on = this.#byType.get(edge.on);
-        if (on === undefined) throw invariant(`edge of ${member.type} leads to unknown ${edge.on}`);
-        member.link(edge, on);
-      }
-    }
-    for (const member of this.members) member.restore(options.keeps?.get(member.type));
-    for (const member of this.members) for (const edge of member.needs) this.#judge(edge);
-    this.#operation = options.operation == null ? null : fromRecord(options.operation);
-    for (const member of this.members) {
-      if (member.countedNotUp) this.#notUp++;
-    }
+    this.#state = new CoreState(options);
+    this.#state.operation = options.operation == null ? null : fromRecord(options.operation);
+    this.members = this.#state.members;
   }
 
   // ---------------------------------------------------------------------------------------------- what others read
 
   get(type: string): Member | undefined {
-    return this.#byType.get(type);
+    return this.#state.byType.get(type);
   }
 
   /** The sequence number the next input should carry when nothing else numbers records. */
   get nextSeq(): number {
-    return this.#seq + 1;
+    return this.#state.seq + 1;
   }
 
   /** The record that caused the input handled last; null when it is a root (a crash, a command, a verdict). */
   get inputCause(): number | null {
-    return this.#inputCause;
+    return this.#state.inputCause;
   }
-  #inputCause: number | null = null;
 
   get operation(): OperationRecord | null {
-    return this.#operation === null ? null : toRecord(this.#operation, null, []);
+    return this.#state.operation === null ? null : toRecord(this.#state.operation, null, []);
   }
 
   /** The last operation that ended in this run of the master. */
   get lastOperation(): OperationRecord | null {
-    return this.#lastOperation;
+    return this.#state.lastOperation;
   }
 
   get booted(): boolean {
-    return this.#booted;
+    return this.#state.booted;
   }
 
   /** Wanted daemons that are neither RUNNING nor COMPLETED. */
   get notUpCount(): number {
-    return this.#notUp;
+    return this.#state.notUp;
   }
 
   get liveCount(): number {
-    return this.#live;
-  }
-
-  /** Everything is being stopped, and nothing may start: surviving child processes end too. */
-  get #fullStop(): boolean {
-    return this.#operation !== null && this.#operation.phase !== 'starting';
+    return this.#state.live;
   }
 
   get stormOpen(): boolean {
-    return this.#storm.isOpen;
+    return this.#state.storm.isOpen;
   }
 
   /** A plan is open, or something is stopping, starting or waiting that could go on by itself. */
   get inFlight(): boolean {
-    return this.#operation !== null || this.#plan?.open === true;
+    return this.#state.operation !== null || this.#state.plan?.open === true;
   }
 
   /** Daemons touched since the last call; for the mirror that people look at. */
   takeTouched(): Member[] {
-    const touched = [...this.#touched];
-    this.#touched.clear();
+    const touched = [...this.#state.touched];
+    this.#state.touched.clear();
     return touched;
   }
 
@@ -238,14 +125,14 @@ export class Core {
    * @param seq its number; the notes among the effects carry the numbers after it
    * @returns what to do, in order
    */
-  handle(input: Input, seq: number = this.#seq + 1): Effect[] {
-    this.#effects = [];
-    this.#at = input.at;
-    this.#wallMs = input.wallMs;
-    this.#seq = seq;
-    this.#inputSeq = seq;
-    this.#inputCause = null;
-    this.#cause = seq;
+  handle(input: Input, seq: number = this.#state.seq + 1): Effect[] {
+    this.#state.effects = [];
+    this.#state.at = input.at;
+    this.#state.wallMs = input.wallMs;
+    this.#state.seq = seq;
+    this.#state.inputSeq = seq;
+    this.#state.inputCause = null;
+    this.#state.cause = seq;
     switch (input.kind) {
       case 'boot':
         this.#boot();
@@ -254,22 +141,22 @@ export class Core {
         this.#command(input.command);
         break;
       case 'start-begun':
-        this.#startBegun(this.#known(input.daemon), input.generation);
+        this.#startBegun(this.#state.known(input.daemon), input.generation);
         break;
       case 'ready':
-        this.#ready(this.#known(input.daemon), input.generation);
+        this.#ready(this.#state.known(input.daemon), input.generation);
         break;
       case 'start-failed':
-        this.#startFailed(this.#known(input.daemon), input.generation, input.failure, input.cause);
+        this.#startFailed(this.#state.known(input.daemon), input.generation, input.failure, input.cause);
         break;
       case 'exited':
-        this.#exited(this.#known(input.daemon), input.generation, input.failure, input.forced);
+        this.#exited(this.#state.known(input.daemon), input.generation, input.failure, input.forced);
         break;
       case 'verdict':
-        this.#verdict(this.#known(input.daemon), input.generation, input.verdict, input.message);
+        this.#verdict(this.#state.known(input.daemon), input.generation, input.verdict, input.message);
         break;
       case 'reattached':
-        this.#reattached(this.#known(input.daemon), input.generation, input.ok, input.message);
+        this.#reattached(this.#state.known(input.daemon), input.generation, input.ok, input.message);
         break;
       case 'timer':
         this.#timer(input.timer);
@@ -278,49 +165,43 @@ export class Core {
         this.#provenEmpty(input.operation, input.left);
         break;
     }
-    return this.#effects;
-  }
-
-  #known(type: string): Member {
-    const member = this.#byType.get(type);
-    if (member === undefined) throw invariant(`input for unknown daemon ${type}`, { type });
-    return member;
+    return this.#state.effects;
   }
 
   // ---------------------------------------------------------------------------------------------- boot
 
   #boot(): void {
-    if (this.#admission) return;
-    this.#bootAt = this.#at;
+    if (this.#state.admission) return;
+    this.#state.bootAt = this.#state.at;
     for (const member of this.members) {
-      member.seq = this.#inputSeq;
-      member.sinceWallMs = this.#wallMs;
-      this.#touched.add(member);
+      member.seq = this.#state.inputSeq;
+      member.sinceWallMs = this.#state.wallMs;
+      this.#state.touched.add(member);
     }
-    const interrupted = this.#operation;
+    const interrupted = this.#state.operation;
     if (interrupted !== null) {
-      const young = this.#wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;
+      const young = this.#state.wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;
       if (interrupted.verb === 'recover' && interrupted.phase !== 'done' && young) {
         interrupted.resumed = true;
-        interrupted.seq = this.#inputSeq;
-        this.#booted = true;
+        interrupted.seq = this.#state.inputSeq;
+        this.#state.booted = true;
         this.#enterPhase(interrupted.phase === 'starting' ? 'starting' : 'proving');
         return;
       }
-      this.#operation = null;
+      this.#state.operation = null;
     }
-    this.#admission = true;
-    for (const member of this.members) if (member.state === 'WAITING') this.#unsettled++;
-    this.#booted = this.#unsettled === 0;
+    this.#state.admission = true;
+    for (const member of this.members) if (member.state === 'WAITING') this.#state.unsettled++;
+    this.#state.booted = this.#state.unsettled === 0;
     for (const member of this.members) this.#tryStart(member);
   }
 
   /** One member has come to its first outcome since boot. */
   #settle(member: Member): void {
-    if (this.#booted || member.settled) return;
+    if (this.#state.booted || member.settled) return;
     member.settled = true;
-    this.#unsettled--;
-    if (this.#unsettled <= 0) this.#booted = true;
+    this.#state.unsettled--;
+    if (this.#state.unsettled <= 0) this.#state.booted = true;
   }
 
   // ---------------------------------------------------------------------------------------------- commands
@@ -347,14 +228,10 @@ export class Core {
     }
   }
 
-  #reply(outcome: CommandOutcome): void {
-    this.#effects.push({ do: 'reply', outcome });
-  }
-
   #targets(command: Command): Member[] | null {
-    const unknown = command.daemons.filter((type) => !this.#byType.has(type));
+    const unknown = command.daemons.filter((type) => !this.#state.byType.has(type));
     if (unknown.length > 0) {
-      this.#reply({
+      this.#state.reply({
         id: command.id,
         ok: false,
         code: 'unknown-daemon',
@@ -364,18 +241,18 @@ export class Core {
       });
       return null;
     }
-    return command.daemons.map((type) => this.#known(type));
+    return command.daemons.map((type) => this.#state.known(type));
   }
 
   #act(command: Command, verb: ActVerb): void {
     const targets = this.#targets(command);
     if (targets === null) return;
-    if (this.#operation?.verb === 'shutdown') {
-      this.#reply({
+    if (this.#state.operation?.verb === 'shutdown') {
+      this.#state.reply({
         id: command.id,
         ok: false,
         code: 'refused',
-        message: `cannot ${verb} ${command.daemons.join(', ')}: the loop is shutting down (${this.#operation.reason})`,
+        message: `cannot ${verb} ${command.daemons.join(', ')}: the loop is shutting down (${this.#state.operation.reason})`,
         remedy: 'start the loop again first',
       });
       return;
@@ -396,61 +273,61 @@ export class Core {
           this.#want(member, command);
           break;
         case 'retry-now':
-          this.#clearCounter(member);
-          this.#cancelTimer(`backoff:${member.type}`);
+          this.#state.clearCounter(member);
+          this.#state.cancelTimer(`backoff:${member.type}`);
           this.#withdraw(member);
           this.#move(member, 'retry-now', 'operator', `${verb} by ${command.origin}`);
           this.#tryStart(member);
           break;
         case 'join':
         case 'clear':
-          this.#clearCounter(member);
+          this.#state.clearCounter(member);
           if (verb === 'start') this.#pullIn(member, command);
           if (verb === 'start') this.#comeBack(member);
-          this.#keep(member, `${verb} by ${command.origin}`);
+          this.#state.keep(member, `${verb} by ${command.origin}`);
           this.#tryStart(member);
           break;
         case 'after-stop':
-          this.#setWanted(member, 'up', 'operator');
-          this.#clearCounter(member);
+          this.#state.setWanted(member, 'up', 'operator');
+          this.#state.clearCounter(member);
           member.stopWish = {
             graceful: true,
             then: 'wait',
             why: 'operator',
             message: `${verb} by ${command.origin}`,
-            cause: this.#cause,
+            cause: this.#state.cause,
           };
-          this.#keep(member, `${verb} by ${command.origin}: starts again once it is gone`);
+          this.#state.keep(member, `${verb} by ${command.origin}: starts again once it is gone`);
           break;
         case 'stop':
-          this.#setWanted(member, 'down', 'operator');
-          this.#keep(member, `stop by ${command.origin}: ${command.reason}`);
+          this.#state.setWanted(member, 'down', 'operator');
+          this.#state.keep(member, `stop by ${command.origin}: ${command.reason}`);
           stopping.push(member);
           break;
         case 'unwant':
-          this.#setWanted(member, 'down', 'operator');
-          this.#cancelTimer(`backoff:${member.type}`);
+          this.#state.setWanted(member, 'down', 'operator');
+          this.#state.cancelTimer(`backoff:${member.type}`);
           this.#cancelSoft(member);
           this.#withdraw(member);
           this.#move(member, 'unwant', 'operator', `stop by ${command.origin}`);
           stopping.push(member); // nothing of it runs, but those that stayed up without it go down now
           break;
         case 'stay-down':
-          this.#setWanted(member, 'down', 'operator');
+          this.#state.setWanted(member, 'down', 'operator');
           member.stopWish = {
             graceful: true,
             then: 'down',
             why: 'operator',
             message: `stop by ${command.origin}`,
-            cause: this.#cause,
+            cause: this.#state.cause,
           };
-          this.#keep(member, `stop by ${command.origin}: stays down`);
+          this.#state.keep(member, `stop by ${command.origin}: stays down`);
           stopping.push(member);
           break;
         case 'cycle':
-          this.#clearCounter(member);
+          this.#state.clearCounter(member);
           if (member.wanted === 'down') this.#comeBack(member);
-          this.#keep(member, `restart by ${command.origin}: ${command.reason}`);
+          this.#state.keep(member, `restart by ${command.origin}: ${command.reason}`);
           beyond.set(member, member.generation);
           this.#requestStops([member], 'lost', {
             graceful: true,
@@ -461,8 +338,8 @@ export class Core {
           break;
         case 'nothing':
           if (member.wantedBy === 'operator') break;
-          this.#setWanted(member, 'down', 'operator'); // or another start would pull it in
-          this.#keep(member, `stop by ${command.origin}: ${command.reason}`);
+          this.#state.setWanted(member, 'down', 'operator'); // or another start would pull it in
+          this.#state.keep(member, `stop by ${command.origin}: ${command.reason}`);
           break;
       }
     }
@@ -481,13 +358,13 @@ export class Core {
   /** A stop of it is under way, and now it is wanted again: it stops all the same, and comes back. */
   #comeBack(member: Member): void {
     if (member.stopWish === null) return;
-    this.#setWanted(member, 'up', 'operator');
+    this.#state.setWanted(member, 'up', 'operator');
     member.stopWish = { ...member.stopWish, then: 'wait' };
   }
 
   #want(member: Member, command: Command): void {
-    this.#setWanted(member, 'up', 'operator');
-    this.#clearCounter(member);
+    this.#state.setWanted(member, 'up', 'operator');
+    this.#state.clearCounter(member);
     this.#pullIn(member, command);
     this.#move(member, 'want', 'operator', `${command.verb} by ${command.origin}`);
     this.#tryStart(member);
@@ -498,7 +375,7 @@ export class Core {
     for (const edge of member.needs) {
       const on = edge.on;
       if (edge.kind !== 'hard' || on.wanted === 'up' || on.wantedBy === 'operator') continue;
-      this.#setWanted(on, 'up', `${PULLED_IN} ${member.type}`);
+      this.#state.setWanted(on, 'up', `${PULLED_IN} ${member.type}`);
       this.#pullIn(on, command);
       if (on.state === 'STOPPED') this.#move(on, 'want', 'operator', on.wantedBy);
       this.#tryStart(on);
@@ -517,7 +394,7 @@ export class Core {
   }
 
   #startProfile(command: Command): void {
-    if (this.#operation !== null) {
+    if (this.#state.operation !== null) {
       this.#refuseForOperation(command);
       return;
     }
@@ -529,14 +406,14 @@ export class Core {
         notes.push(`operator stop of ${member.type} lifted`);
       if (member.state === 'FAILED') notes.push(`${member.type} was FAILED and is reset`);
       const action = COMMAND_MERGE.start[member.state];
-      this.#setWanted(member, 'up', member.spec.inProfile ? 'profile' : 'operator');
+      this.#state.setWanted(member, 'up', member.spec.inProfile ? 'profile' : 'operator');
       if (action === 'want' && member.state !== 'COMPLETED') {
-        this.#clearCounter(member);
+        this.#state.clearCounter(member);
         this.#move(member, 'want', 'operator', `start of the profile by ${command.origin}`);
         this.#tryStart(member);
       } else {
         if (action === 'after-stop' && member.stopWish !== null) member.stopWish = { ...member.stopWish, then: 'wait' };
-        this.#keep(member, 'start of the profile');
+        this.#state.keep(member, 'start of the profile');
       }
     }
     this.#await(command, 'up', targets, notes, new Map());
@@ -548,26 +425,9 @@ export class Core {
     for (const member of targets) {
       member.drill = command.verb === 'drill-begin';
       if (!member.drill) member.drillFailures = 0;
-      this.#touched.add(member);
+      this.#state.touched.add(member);
     }
-    this.#reply(DONE(command.id, `${command.verb} ${command.daemons.join(', ')}`));
-  }
-
-  #setWanted(member: Member, wanted: Member['wanted'], by: string): void {
-    member.setWanted(wanted, by);
-    this.#countNotUp(member);
-  }
-
-  #clearCounter(member: Member): void {
-    member.restarts = 0;
-    member.quietFailures = 0;
-    this.#cancelTimer(`stable:${member.type}`);
-    this.#touched.add(member);
-  }
-
-  #keep(member: Member, message: string): void {
-    this.#note({ type: 'keep', daemon: member.type, keep: member.note(), message });
-    this.#touched.add(member);
+    this.#state.reply(DONE(command.id, `${command.verb} ${command.daemons.join(', ')}`));
   }
 
   // ---------------------------------------------------------------------------------------------- waiting commands
@@ -582,7 +442,7 @@ export class Core {
     const waiter: Waiter = { command, open: new Set(targets), goal, notes, failed: [], beyond };
     if (command.waitMs <= 0 || goal === 'nothing') {
       const wait = goal === 'nothing' ? 'done' : 'accepted';
-      this.#reply({
+      this.#state.reply({
         id: command.id,
         ok: true,
         code: wait,
@@ -591,9 +451,9 @@ export class Core {
       });
       return;
     }
-    this.#waiters.add(waiter);
+    this.#state.waiters.add(waiter);
     this.#checkWaiter(waiter);
-    if (this.#waiters.has(waiter)) this.#arm(`wait:${command.id}`, command.waitMs);
+    if (this.#state.waiters.has(waiter)) this.#state.arm(`wait:${command.id}`, command.waitMs);
   }
 
   #checkWaiter(waiter: Waiter): void {
@@ -604,11 +464,11 @@ export class Core {
       if (end !== '') waiter.failed.push(end);
     }
     if (waiter.open.size > 0) return;
-    this.#waiters.delete(waiter);
-    this.#cancelTimer(`wait:${waiter.command.id}`);
+    this.#state.waiters.delete(waiter);
+    this.#state.cancelTimer(`wait:${waiter.command.id}`);
     const { command, notes, failed } = waiter;
     const what = inWords(command);
-    this.#reply(
+    this.#state.reply(
       failed.length === 0
         ? DONE(command.id, [`${what}: done`, ...notes].join('; '), { notes })
         : {
@@ -635,7 +495,7 @@ export class Core {
     if (member.state === 'FAILED') return `${member.type} is FAILED: ${member.lastError?.message ?? member.message}`;
     if (member.state === 'STOPPED' || (member.wanted === 'down' && waiter.goal === 'up'))
       return `${member.type} was stopped by another command`;
-    if (member.state === 'WAITING' && this.#operation === null) {
+    if (member.state === 'WAITING' && this.#state.operation === null) {
       const stuck = this.waitingFor(member).find((wait) => wait.impossible);
       if (stuck !== undefined) return `impossible: ${stuck.message}${stuck.remedy === null ? '' : `; ${stuck.remedy}`}`;
     }
@@ -643,7 +503,7 @@ export class Core {
   }
 
   #checkWaiters(): void {
-    for (const waiter of this.#waiters) this.#checkWaiter(waiter);
+    for (const waiter of this.#state.waiters) this.#checkWaiter(waiter);
   }
 
   // ---------------------------------------------------------------------------------------------- starting
@@ -651,15 +511,15 @@ export class Core {
   /** Gives permission to start when everything holds: level-triggered, so it may be called whenever something changed. */
   #tryStart(member: Member): void {
     const waiting = member.state === 'WAITING' || (member.state === 'RESTARTING' && member.backoffOver);
-    if (!waiting || member.permit || member.wanted !== 'up' || !this.#admission) return;
+    if (!waiting || member.permit || member.wanted !== 'up' || !this.#state.admission) return;
     if (member.plan !== null && member.plan.open) return;
-    if (this.#storm.isOpen && !member.spec.critical && member.everFailed) {
+    if (this.#state.storm.isOpen && !member.spec.critical && member.everFailed) {
       member.heldByStorm = true;
-      this.#touched.add(member);
+      this.#state.touched.add(member);
       return;
     }
     if (member.unmetHard > 0 || member.unmetSoft > 0) {
-      if (this.#bug !== 'start-before-dependency') {
+      if (this.#state.bug !== 'start-before-dependency') {
         this.#armSoft(member);
         return;
       }
@@ -667,10 +527,10 @@ export class Core {
     member.heldByStorm = false;
     member.plan = null;
     this.#cancelSoft(member);
-    if (this.#bug !== 'forget-a-generation' || member.generation === 0) member.generation++;
+    if (this.#state.bug !== 'forget-a-generation' || member.generation === 0) member.generation++;
     member.permit = true;
-    this.#touched.add(member);
-    this.#effects.push({
+    this.#state.touched.add(member);
+    this.#state.effects.push({
       do: 'start',
       daemon: member.type,
       generation: member.generation,
@@ -684,23 +544,23 @@ export class Core {
     let delayMs = Infinity;
     for (const edge of member.needs) if (edge.kind !== 'hard' && !edge.met) delayMs = Math.min(delayMs, edge.timeoutMs);
     member.softArmed = true;
-    member.softSince = this.#at;
-    this.#arm(`soft:${member.type}`, delayMs);
+    member.softSince = this.#state.at;
+    this.#state.arm(`soft:${member.type}`, delayMs);
   }
 
   #cancelSoft(member: Member): void {
     if (!member.softArmed) return;
     member.softArmed = false;
-    this.#cancelTimer(`soft:${member.type}`);
+    this.#state.cancelTimer(`soft:${member.type}`);
   }
 
   #softOver(member: Member): void {
     if (!member.softArmed) return;
     member.softArmed = false;
     for (const edge of member.needs) {
-      if (edge.kind === 'hard' || edge.met || this.#at - member.softSince < edge.timeoutMs) continue;
+      if (edge.kind === 'hard' || edge.met || this.#state.at - member.softSince < edge.timeoutMs) continue;
       edge.released = true;
-      this.#judge(edge);
+      edge.judge();
     }
     this.#tryStart(member);
   }
@@ -710,15 +570,15 @@ export class Core {
     member.backoffOver = false;
     if (!member.permit) return;
     member.permit = false;
-    this.#effects.push({ do: 'withdraw', daemon: member.type, generation: member.generation });
+    this.#state.effects.push({ do: 'withdraw', daemon: member.type, generation: member.generation });
   }
 
   #startBegun(member: Member, generation: number): void {
     if (!member.permit || generation !== member.generation) {
-      this.#effects.push({ do: 'release-slot', daemon: member.type, generation });
+      this.#state.effects.push({ do: 'release-slot', daemon: member.type, generation });
       return;
     }
-    this.#follows(member.seq);
+    this.#state.follows(member.seq);
     member.permit = false;
     member.backoffOver = false;
     const restarted = member.downAt !== null || member.state === 'RESTARTING';
@@ -728,10 +588,10 @@ export class Core {
       member.startWhy,
       restarted ? `start ${generation}: again` : `start ${generation}`,
     );
-    member.startedWallMs = this.#wallMs;
+    member.startedWallMs = this.#state.wallMs;
     member.startWhy = null;
-    this.#arm(`start:${member.type}`, member.spec.startMs);
-    this.#effects.push({ do: 'launch', daemon: member.type, generation });
+    this.#state.arm(`start:${member.type}`, member.spec.startMs);
+    this.#state.effects.push({ do: 'launch', daemon: member.type, generation });
   }
 
   #ready(member: Member, generation: number): void {
@@ -739,19 +599,19 @@ export class Core {
     const { oneShot } = member.spec;
     if (oneShot && member.stopWish !== null && this.#endedInStop(member, member.stopWish)) return;
     if (member.state !== 'STARTING' || member.stopWish !== null) return;
-    this.#follows(member.seq);
-    this.#cancelTimer(`start:${member.type}`);
-    member.readyAt = this.#at;
-    member.readyWallMs = this.#wallMs;
+    this.#state.follows(member.seq);
+    this.#state.cancelTimer(`start:${member.type}`);
+    member.readyAt = this.#state.at;
+    member.readyWallMs = this.#state.wallMs;
     member.streak = 0;
     if (member.downAt !== null) {
-      member.lastRecoveryMs = this.#at - member.downAt;
+      member.lastRecoveryMs = this.#state.at - member.downAt;
       member.downAt = null;
     }
     for (const edge of member.needs) edge.lost = false;
-    if (this.#bug === 'ready-clears-counter') member.restarts = 0;
+    if (this.#state.bug === 'ready-clears-counter') member.restarts = 0;
     this.#move(member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
-    if (!oneShot && member.restarts > 0) this.#arm(`stable:${member.type}`, member.spec.restart.stableMs);
+    if (!oneShot && member.restarts > 0) this.#state.arm(`stable:${member.type}`, member.spec.restart.stableMs);
     this.#settle(member);
     if (oneShot) {
       this.#gone(member);
@@ -770,8 +630,8 @@ export class Core {
       return true;
     }
     if (member.state !== 'STARTING') return true;
-    if (member.wanted === 'down' || (wish.why === 'operator' && this.#operation === null)) {
-      this.#follows(member.seq);
+    if (member.wanted === 'down' || (wish.why === 'operator' && this.#state.operation === null)) {
+      this.#state.follows(member.seq);
       this.#stoppedEarly(member, null);
       return true;
     }
@@ -796,7 +656,7 @@ export class Core {
   }
 
   #exited(member: Member, generation: number, failure: FailureReport | null, forced: boolean): void {
-    if (generation !== member.generation && this.#bug !== 'forget-a-generation') return;
+    if (generation !== member.generation && this.#state.bug !== 'forget-a-generation') return;
     if (member.state === 'STOPPING') {
       this.#stopped(member, failure);
       return;
@@ -819,12 +679,12 @@ export class Core {
     const cause: Cause = member.drill ? 'drill' : why;
     this.#recordError(member, cause, failure);
     this.#clearLiveTimers(member);
-    if (member.downAt === null) member.downAt = this.#at;
+    if (member.downAt === null) member.downAt = this.#state.at;
     this.#afterFailure(member, cause, failure.message, retryable, 'exited');
   }
 
   #recordError(member: Member, why: Cause, failure: FailureReport): void {
-    member.lastError = { message: failure.message, code: failure.code, why, wallMs: this.#wallMs };
+    member.lastError = { message: failure.message, code: failure.code, why, wallMs: this.#state.wallMs };
     member.everFailed = true;
     member.startWhy = why;
   }
@@ -834,7 +694,7 @@ export class Core {
     member.stopWish = this.#dropWish(member);
     const secondary = member.unmetHard > 0;
     const drill = why === 'drill'; // what was going on before the drill began is its own
-    const charged = this.#bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
+    const charged = this.#state.bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
     const decision = decideRestart(member.spec.restart, {
       charged,
       secondary,
@@ -860,23 +720,24 @@ export class Core {
     }
     if (decision.charge) {
       member.restarts++;
-      member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+      member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
     } else member.drillFailures++; // counted apart: a rehearsal is no restart that anybody should be woken for
     const delayMs =
-      this.#bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
-    member.nextAttemptAt = this.#at + delayMs;
-    member.nextAttemptWallMs = this.#wallMs + delayMs;
+      this.#state.bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
+    member.nextAttemptAt = this.#state.at + delayMs;
+    member.nextAttemptWallMs = this.#state.wallMs + delayMs;
     this.#move(member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
     this.#gone(member);
     this.#lose(member, 'lost', why);
-    const pastBoot = this.#booted || this.#at - this.#bootAt > BOOT_EXEMPT_MS;
-    if (!drill && !member.spec.critical && pastBoot && this.#storm.record(member.type, this.#at)) this.#stormOpened();
-    this.#arm(`backoff:${member.type}`, delayMs);
+    const pastBoot = this.#state.booted || this.#state.at - this.#state.bootAt > BOOT_EXEMPT_MS;
+    if (!drill && !member.spec.critical && pastBoot && this.#state.storm.record(member.type, this.#state.at))
+      this.#stormOpened();
+    this.#state.arm(`backoff:${member.type}`, delayMs);
   }
 
   #backoffOver(member: Member): void {
     if (member.state !== 'RESTARTING') return;
-    this.#follows(member.seq);
+    this.#state.follows(member.seq);
     member.nextAttemptAt = null;
     member.nextAttemptWallMs = null;
     member.backoffOver = true;
@@ -890,11 +751,11 @@ export class Core {
 
   #clearLiveTimers(member: Member): void {
     const { type } = member;
-    if (member.state === 'STARTING') this.#cancelTimer(`start:${type}`);
-    if (member.state === 'RUNNING' && member.restarts > 0) this.#cancelTimer(`stable:${type}`);
+    if (member.state === 'STARTING') this.#state.cancelTimer(`start:${type}`);
+    if (member.state === 'RUNNING' && member.restarts > 0) this.#state.cancelTimer(`stable:${type}`);
     if (member.reattaching) {
       member.reattaching = false;
-      this.#cancelTimer(`reattach:${type}`);
+      this.#state.cancelTimer(`reattach:${type}`);
     }
   }
 
@@ -908,7 +769,7 @@ export class Core {
   ): void {
     if (generation !== member.generation || member.state !== 'RUNNING' || member.stopWish !== null) return;
     if (verdict === 'unknown') return;
-    this.#touched.add(member);
+    this.#state.touched.add(member);
     if (verdict === 'healthy' || verdict === 'degraded' || verdict === 'late') {
       member.streak = 0;
       return;
@@ -921,7 +782,7 @@ export class Core {
     member.rule = `${member.spec.health.failures} failed health checks in a row restart a daemon`;
     if (verdict === 'missed') {
       // A hung daemon gets no graceful stop: what does not answer will not stop when asked either.
-      member.stopWish = { graceful: false, then: 'failure', why, message: text, cause: this.#cause };
+      member.stopWish = { graceful: false, then: 'failure', why, message: text, cause: this.#state.cause };
       this.#markStopping(member);
       this.#issueStop(member);
       return;
@@ -932,11 +793,11 @@ export class Core {
   #reattached(member: Member, generation: number, ok: boolean, message: string): void {
     if (generation !== member.generation || !member.reattaching) return;
     member.reattaching = false;
-    this.#cancelTimer(`reattach:${member.type}`);
-    this.#follows(member.reattachSeq);
+    this.#state.cancelTimer(`reattach:${member.type}`);
+    this.#state.follows(member.reattachSeq);
     if (ok) {
       for (const edge of member.needs) if (edge.on.state === 'RUNNING') edge.lost = false;
-      this.#touched.add(member);
+      this.#state.touched.add(member);
       return;
     }
     this.#upgradeReattach(member, message);
@@ -946,7 +807,7 @@ export class Core {
   #upgradeReattach(member: Member, message: string): void {
     if (member.state !== 'RUNNING' || member.stopWish !== null) return;
     member.rule = 're-attaching failed within its deadline: upgraded to a restart';
-    member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
     member.startWhy = 'dependency-lost';
     this.#requestStops([member], 'lost', {
       graceful: true,
@@ -972,7 +833,7 @@ export class Core {
         then: 'wait',
         why: 'dependency-lost',
         message: `${roots.map((root) => root.type).join(', ')} ${event === 'lost' ? 'is going away' : 'was stopped by an operator'}`,
-        cause: this.#cause,
+        cause: this.#state.cause,
       };
       if (action === 'restart')
         this.#countCascade(
@@ -985,7 +846,7 @@ export class Core {
     for (const root of roots) {
       if (root.state !== 'STARTING' && root.state !== 'RUNNING') continue;
       const fresh = root.stopWish === null;
-      if (fresh || wish.then === 'down') root.stopWish = { ...wish, cause: this.#cause };
+      if (fresh || wish.then === 'down') root.stopWish = { ...wish, cause: this.#state.cause };
       if (fresh) this.#markStopping(root);
     }
     for (const member of [...closure.keys()].reverse()) this.#stopIfLeaf(member);
@@ -997,7 +858,7 @@ export class Core {
     const found = new Map<Member, 'restart' | 'stop'>();
     const queue = [...roots];
     for (let next = 0; next < queue.length; next++) {
-      if (this.#bug === 'cascade-misses-grandchildren' && next >= roots.length) break;
+      if (this.#state.bug === 'cascade-misses-grandchildren' && next >= roots.length) break;
       for (const edge of queue[next]!.neededBy) {
         const action = edgeAction(edge.kind, edge.onLoss, event);
         if (action !== 'restart' && action !== 'stop') continue;
@@ -1011,25 +872,25 @@ export class Core {
   }
 
   #countCascade(member: Member, drill: boolean): void {
-    if (!drill) member.countRestart(this.#wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    if (!drill) member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
     member.startWhy = 'dependency-lost';
     member.rule = 'goes down and comes back with a hard dependency (onLoss: restart)';
   }
 
   #joinPlan(member: Member): void {
-    if (this.#plan === null || !this.#plan.open) {
-      this.#plan = { id: this.#inputSeq, open: true, members: new Set() };
-      this.#arm(`plan:${this.#plan.id}`, MERGE_WINDOW_MS);
+    if (this.#state.plan === null || !this.#state.plan.open) {
+      this.#state.plan = { id: this.#state.inputSeq, open: true, members: new Set() };
+      this.#state.arm(`plan:${this.#state.plan.id}`, MERGE_WINDOW_MS);
     }
-    this.#plan.members.add(member);
-    member.plan = this.#plan;
+    this.#state.plan.members.add(member);
+    member.plan = this.#state.plan;
   }
 
   #planCloses(id: number): void {
-    const plan = this.#plan;
+    const plan = this.#state.plan;
     if (plan === null || plan.id !== id || !plan.open) return;
     plan.open = false;
-    this.#plan = null;
+    this.#state.plan = null;
     for (const member of plan.members) {
       if (member.plan === plan) member.plan = null;
       this.#tryStart(member);
@@ -1041,13 +902,13 @@ export class Core {
     if (member.marked) return;
     member.marked = true;
     for (const edge of member.needs) edge.on.liveStopping++;
-    this.#touched.add(member);
+    this.#state.touched.add(member);
     this.#propagate(member); // what is about to stop is no ground to start on
   }
 
   #stopIfLeaf(member: Member): void {
     if (member.stopWish === null || (member.state !== 'STARTING' && member.state !== 'RUNNING')) return;
-    if (member.liveStopping > 0 && this.#bug !== 'stop-root-first') return;
+    if (member.liveStopping > 0 && this.#state.bug !== 'stop-root-first') return;
     this.#issueStop(member);
   }
 
@@ -1055,39 +916,39 @@ export class Core {
     const wish = member.stopWish;
     if (wish === null) throw invariant(`stop of ${member.type} without a wish`);
     this.#clearLiveTimers(member);
-    if (member.downAt === null && wish.then !== 'down') member.downAt = this.#at;
-    const full = this.#fullStop;
-    const cause = this.#cause;
+    if (member.downAt === null && wish.then !== 'down') member.downAt = this.#state.at;
+    const full = this.#state.fullStop;
+    const cause = this.#state.cause;
     // It stops now because others are gone; why it stops at all was decided when it got its wish.
-    this.#cause = wish.cause;
+    this.#state.cause = wish.cause;
     this.#move(member, 'stop', wish.why, wish.message);
-    this.#cause = cause;
+    this.#state.cause = cause;
     if (wish.graceful) {
-      this.#arm(`stop:${member.type}`, member.spec.stopMs);
-      this.#effects.push({
+      this.#state.arm(`stop:${member.type}`, member.spec.stopMs);
+      this.#state.effects.push({
         do: 'stop',
         daemon: member.type,
         generation: member.generation,
         deadlineMs: member.spec.stopMs,
         full,
       });
-    } else this.#effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full });
+    } else this.#state.effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full });
   }
 
   #stopDeadline(member: Member): void {
     if (member.state !== 'STOPPING') return;
-    this.#effects.push({
+    this.#state.effects.push({
       do: 'kill',
       daemon: member.type,
       generation: member.generation,
-      full: this.#fullStop,
+      full: this.#state.fullStop,
     });
   }
 
   /** Proof that a start which was asked to stop is gone. */
   #stopped(member: Member, failure: FailureReport | null): void {
-    this.#follows(member.seq);
-    this.#cancelTimer(`stop:${member.type}`);
+    this.#state.follows(member.seq);
+    this.#state.cancelTimer(`stop:${member.type}`);
     const wish = member.stopWish;
     if (member.wanted === 'down') {
       member.stopWish = this.#dropWish(member);
@@ -1097,7 +958,7 @@ export class Core {
       this.#afterGone();
       return;
     }
-    if (wish?.then === 'failure' && this.#admission) {
+    if (wish?.then === 'failure' && this.#state.admission) {
       this.#recordError(member, wish.why, { message: wish.message, code: wish.why.toUpperCase() });
       this.#afterFailure(member, wish.why, wish.message, true, 'stopped');
       this.#afterGone();
@@ -1128,18 +989,17 @@ export class Core {
       for (const edge of member.needs) {
         edge.on.liveStopping--;
         if (edge.on.liveStopping < 0) throw invariant(`stop order of ${edge.on.type} counted below zero`);
-        if (edge.on.liveStopping === 0) this.#released.push(edge.on);
+        if (edge.on.liveStopping === 0) this.#state.released.push(edge.on);
       }
     }
     return null;
   }
-  #released: Member[] = [];
 
   /** A start of it has ended: whoever waited with stopping until it was gone goes on. */
   #gone(_member: Member): void {
-    if (this.#released.length === 0) return;
-    const released = this.#released;
-    this.#released = [];
+    if (this.#state.released.length === 0) return;
+    const released = this.#state.released;
+    this.#state.released = [];
     for (const member of released) this.#stopIfLeaf(member);
   }
 
@@ -1149,7 +1009,7 @@ export class Core {
 
   /** Tells the dependents that a daemon is lost. */
   #lose(member: Member, event: EdgeEvent, _why: Cause): void {
-    this.#cause = member.seq;
+    this.#state.cause = member.seq;
     const closure = this.closure([member], event);
     for (const [dependent, action] of closure) {
       if (dependent.stopWish !== null) continue;
@@ -1159,7 +1019,7 @@ export class Core {
         then: 'wait',
         why: 'dependency-lost',
         message: `${member.type} is ${member.state}`,
-        cause: this.#cause,
+        cause: this.#state.cause,
       };
       if (action === 'restart') this.#countCascade(dependent, member.drill);
       this.#joinPlan(dependent);
@@ -1175,33 +1035,22 @@ export class Core {
       const dependent = edge.from;
       if (edgeAction(edge.kind, edge.onLoss, 'lost') !== 'stay' || dependent.state !== 'RUNNING') continue;
       edge.lost = true;
-      this.#touched.add(dependent);
+      this.#state.touched.add(dependent);
       if (!dependent.reattaching) continue;
       dependent.reattaching = false;
-      this.#cancelTimer(`reattach:${dependent.type}`);
+      this.#state.cancelTimer(`reattach:${dependent.type}`);
     }
   }
 
   // ---------------------------------------------------------------------------------------------- conditions
 
-  /** Recomputes whether one edge holds, and keeps the counters of its dependent. */
-  #judge(edge: Edge): boolean {
-    const met = edge.holds();
-    if (met === edge.met) return false;
-    edge.met = met;
-    const change = met ? -1 : 1;
-    if (edge.kind === 'hard') edge.from.unmetHard += change;
-    else edge.from.unmetSoft += change;
-    return true;
-  }
-
   /** The state of `member` changed: judge the edges onto it and act on what changed. */
   #propagate(member: Member): void {
     for (const edge of member.neededBy) {
-      const changed = this.#judge(edge);
+      const changed = edge.judge();
       const dependent = edge.from;
       if (changed) {
-        if (dependent.state === 'WAITING' || dependent.state === 'RESTARTING') this.#touched.add(dependent);
+        if (dependent.state === 'WAITING' || dependent.state === 'RESTARTING') this.#state.touched.add(dependent);
         if (!edge.met && dependent.permit) {
           this.#withdraw(dependent);
           if (dependent.state === 'RESTARTING')
@@ -1221,17 +1070,17 @@ export class Core {
   }
 
   #reattach(member: Member, on: Member): void {
-    if (!member.reattaching) this.#arm(`reattach:${member.type}`, REATTACH_MS);
+    if (!member.reattaching) this.#state.arm(`reattach:${member.type}`, REATTACH_MS);
     member.reattaching = true;
     member.reattachSeq = on.seq;
-    this.#effects.push({ do: 'reattach', daemon: member.type, generation: member.generation, on: on.type });
+    this.#state.effects.push({ do: 'reattach', daemon: member.type, generation: member.generation, on: on.type });
   }
 
   // ---------------------------------------------------------------------------------------------- full recovery
 
   #refuseForOperation(command: Command): void {
-    const running = this.#operation;
-    this.#reply({
+    const running = this.#state.operation;
+    this.#state.reply({
       id: command.id,
       ok: false,
       code: 'refused',
@@ -1242,14 +1091,14 @@ export class Core {
   }
 
   #beginOperation(command: Command): void {
-    const running = this.#operation;
+    const running = this.#state.operation;
     if (running !== null && !(command.verb === 'shutdown' && running.verb === 'recover')) {
       if (command.verb === 'shutdown' && running.verb === 'shutdown') this.#hurry(command);
       else this.#refuseForOperation(command);
       return;
     }
     if (running !== null) this.#endOperation('superseded', []);
-    this.#operation = {
+    this.#state.operation = {
       id: command.id,
       verb: command.verb === 'recover' ? 'recover' : 'shutdown',
       phase: 'stopping',
@@ -1258,25 +1107,25 @@ export class Core {
       drainMs: command.drainMs ?? 10_000,
       resetFailed: command.resetFailed ?? command.origin === 'operator',
       resumed: false,
-      startedWallMs: this.#wallMs,
-      phaseWallMs: this.#wallMs,
-      phaseAt: this.#at,
+      startedWallMs: this.#state.wallMs,
+      phaseWallMs: this.#state.wallMs,
+      phaseAt: this.#state.at,
       took: {},
-      seq: this.#inputSeq,
+      seq: this.#state.inputSeq,
       commandId: command.id,
     };
     if (command.waitMs <= 0) {
-      this.#reply({ id: command.id, ok: true, code: 'accepted', message: `${command.verb}: accepted` });
-      this.#operation.commandId = null;
+      this.#state.reply({ id: command.id, ok: true, code: 'accepted', message: `${command.verb}: accepted` });
+      this.#state.operation.commandId = null;
     }
-    this.#admission = this.#bug === 'restart-during-drain';
+    this.#state.admission = this.#state.bug === 'restart-during-drain';
     this.#enterPhase('stopping');
   }
 
   /** A second stop shortens the first: no more waiting for graceful ends. */
   #hurry(command: Command): void {
     this.#killAll(`full stop, shortened: ${command.reason}`);
-    this.#reply({
+    this.#state.reply({
       id: command.id,
       ok: true,
       code: 'accepted',
@@ -1285,25 +1134,25 @@ export class Core {
   }
 
   #enterPhase(phase: OperationRecord['phase']): void {
-    const operation = this.#operation;
+    const operation = this.#state.operation;
     if (operation === null) return;
     if (operation.phase !== phase && operation.phase !== 'done')
-      operation.took = { ...operation.took, [operation.phase]: this.#at - operation.phaseAt };
+      operation.took = { ...operation.took, [operation.phase]: this.#state.at - operation.phaseAt };
     operation.phase = phase;
-    operation.phaseAt = this.#at;
-    operation.phaseWallMs = this.#wallMs;
-    this.#cause = operation.seq;
-    operation.seq = this.#note({ type: 'operation', operation: toRecord(operation, null, []) });
-    this.#cause = operation.seq;
+    operation.phaseAt = this.#state.at;
+    operation.phaseWallMs = this.#state.wallMs;
+    this.#state.cause = operation.seq;
+    operation.seq = this.#state.note({ type: 'operation', operation: toRecord(operation, null, []) });
+    this.#state.cause = operation.seq;
     switch (phase) {
       case 'stopping':
         this.#stopEverything();
         break;
       case 'proving':
-        this.#effects.push({ do: 'prove-empty', operation: operation.id });
+        this.#state.effects.push({ do: 'prove-empty', operation: operation.id });
         break;
       case 'draining':
-        this.#arm(`drain:${operation.id}`, operation.drainMs);
+        this.#state.arm(`drain:${operation.id}`, operation.drainMs);
         break;
       case 'starting':
         this.#startEverything(operation);
@@ -1314,13 +1163,13 @@ export class Core {
   }
 
   #stopEverything(): void {
-    this.#arm('stop-all', STOP_ALL_BUDGET_MS);
+    this.#state.arm('stop-all', STOP_ALL_BUDGET_MS);
     const why = this.#operationCause;
     for (const member of this.members) {
       this.#withdraw(member);
       this.#cancelSoft(member);
       if (member.state === 'RESTARTING') {
-        this.#cancelTimer(`backoff:${member.type}`);
+        this.#state.cancelTimer(`backoff:${member.type}`);
         member.nextAttemptAt = null;
         member.nextAttemptWallMs = null;
         this.#move(member, 'held', why, 'held by the full stop');
@@ -1332,8 +1181,8 @@ export class Core {
           graceful: true,
           then: 'wait',
           why,
-          message: `full stop: ${this.#operation?.reason ?? ''}`,
-          cause: this.#cause,
+          message: `full stop: ${this.#state.operation?.reason ?? ''}`,
+          cause: this.#state.cause,
         };
       else if (member.stopWish.then === 'failure') member.stopWish = { ...member.stopWish, then: 'wait' };
       this.#markStopping(member);
@@ -1344,8 +1193,8 @@ export class Core {
 
   /** A shutdown is somebody's word; what a recovery stops and starts says whether the clock asked for it. */
   get #operationCause(): Cause {
-    if (this.#operation?.verb === 'shutdown') return 'operator';
-    return this.#operation?.origin === 'schedule' ? 'schedule' : 'recovery';
+    if (this.#state.operation?.verb === 'shutdown') return 'operator';
+    return this.#state.operation?.origin === 'schedule' ? 'schedule' : 'recovery';
   }
 
   #killAll(message: string): void {
@@ -1357,48 +1206,48 @@ export class Core {
           then: 'wait',
           why: this.#operationCause,
           message,
-          cause: this.#cause,
+          cause: this.#state.cause,
         };
         this.#markStopping(member);
         this.#issueStop(member);
       } else {
-        this.#effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full: true });
+        this.#state.effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full: true });
       }
     }
   }
 
   #operationProgress(): void {
-    const operation = this.#operation;
+    const operation = this.#state.operation;
     if (operation === null) return;
-    if (operation.phase === 'stopping' && this.#live === 0) {
-      this.#cancelTimer('stop-all');
+    if (operation.phase === 'stopping' && this.#state.live === 0) {
+      this.#state.cancelTimer('stop-all');
       this.#enterPhase('proving');
     } else if (operation.phase === 'starting' && this.#startingDone()) this.#finishRecovery(operation);
   }
 
   #provenEmpty(operationId: string, left: readonly string[]): void {
-    const operation = this.#operation;
+    const operation = this.#state.operation;
     if (operation === null || operation.id !== operationId || operation.phase !== 'proving') return;
-    this.#follows(operation.seq);
+    this.#state.follows(operation.seq);
     if (left.length > 0) {
-      this.#arm(`prove:${operation.id}`, PROVE_AGAIN_MS);
+      this.#state.arm(`prove:${operation.id}`, PROVE_AGAIN_MS);
       return;
     }
     if (operation.verb === 'shutdown') {
       this.#endOperation('stopped', []);
-      this.#effects.push({ do: 'leave' });
+      this.#state.effects.push({ do: 'leave' });
       return;
     }
     this.#enterPhase('draining');
   }
 
   #startEverything(operation: Operation): void {
-    this.#admission = true;
-    this.#doneUpTo = 0;
+    this.#state.admission = true;
+    this.#state.doneUpTo = 0;
     for (const member of this.members) {
       if (member.wanted !== 'up') continue;
       if (member.state === 'FAILED' && operation.resetFailed) {
-        this.#clearCounter(member);
+        this.#state.clearCounter(member);
         this.#move(member, 'want', this.#operationCause, 'FAILED is reset by the recovery');
       }
       if (member.startWhy === null) member.startWhy = this.#operationCause;
@@ -1412,20 +1261,20 @@ export class Core {
    * asking after every transition costs the fleet once and not each time.
    */
   #startingDone(): boolean {
-    if (this.#notUp === 0) return true;
+    if (this.#state.notUp === 0) return true;
     const done = (member: Member): boolean =>
       member.wanted === 'down' ||
       member.isUp() ||
       member.state === 'FAILED' ||
       (member.state === 'WAITING' && !member.permit && this.waitingFor(member).some((wait) => wait.impossible));
-    while (this.#doneUpTo < this.members.length && done(this.members[this.#doneUpTo]!)) this.#doneUpTo++;
-    if (this.#doneUpTo < this.members.length) return false;
-    this.#doneUpTo = this.members.findIndex((member) => !done(member));
-    if (this.#doneUpTo >= 0) return false;
-    this.#doneUpTo = 0;
+    while (this.#state.doneUpTo < this.members.length && done(this.members[this.#state.doneUpTo]!))
+      this.#state.doneUpTo++;
+    if (this.#state.doneUpTo < this.members.length) return false;
+    this.#state.doneUpTo = this.members.findIndex((member) => !done(member));
+    if (this.#state.doneUpTo >= 0) return false;
+    this.#state.doneUpTo = 0;
     return true;
   }
-  #doneUpTo = 0;
 
   #finishRecovery(operation: Operation): void {
     const notReady = this.members.filter((member) => member.wanted === 'up' && !member.isUp()).map((m) => m.type);
@@ -1433,20 +1282,20 @@ export class Core {
   }
 
   #endOperation(verdict: NonNullable<OperationRecord['verdict']>, notReady: readonly string[]): void {
-    const operation = this.#operation;
+    const operation = this.#state.operation;
     if (operation === null) return;
-    operation.took = { ...operation.took, [operation.phase]: this.#at - operation.phaseAt };
+    operation.took = { ...operation.took, [operation.phase]: this.#state.at - operation.phaseAt };
     operation.phase = 'done';
-    operation.phaseWallMs = this.#wallMs;
+    operation.phaseWallMs = this.#state.wallMs;
     const record = toRecord(operation, verdict, notReady);
-    this.#cause = operation.seq;
-    this.#note({ type: 'operation', operation: record });
-    this.#operation = null;
-    this.#lastOperation = record;
-    for (const timer of [`drain:${operation.id}`, 'stop-all']) this.#cancelTimer(timer);
+    this.#state.cause = operation.seq;
+    this.#state.note({ type: 'operation', operation: record });
+    this.#state.operation = null;
+    this.#state.lastOperation = record;
+    for (const timer of [`drain:${operation.id}`, 'stop-all']) this.#state.cancelTimer(timer);
     if (operation.commandId === null) return;
     const good = verdict === 'recovered' || verdict === 'resumed' || verdict === 'stopped';
-    this.#reply({
+    this.#state.reply({
       id: operation.commandId,
       ok: good,
       code: good ? 'done' : verdict === 'superseded' ? 'superseded' : 'failed',
@@ -1462,24 +1311,24 @@ export class Core {
 
   #stormOpened(): void {
     const root = this.#stormRoot();
-    this.#effects.push({
+    this.#state.effects.push({
       do: 'alert',
       alert: {
         name: 'storm',
         daemon: root,
-        message: `restart storm: ${this.#storm.failing(this.#at).size} daemons keep failing; restarts of non-critical daemons are held. Likely root: ${root}`,
+        message: `restart storm: ${this.#state.storm.failing(this.#state.at).size} daemons keep failing; restarts of non-critical daemons are held. Likely root: ${root}`,
         resolved: false,
       },
     });
-    this.#arm('storm', this.#storm.tryClose(this.#at) ?? 0);
+    this.#state.arm('storm', this.#state.storm.tryClose(this.#state.at) ?? 0);
   }
 
   /** The daemon that most of the failures hang from: a failing one, or something they depend on that is not up. */
   #stormRoot(): string {
-    const failing = this.#storm.failing(this.#at);
+    const failing = this.#state.storm.failing(this.#state.at);
     const score = new Map<Member, number>();
     for (const [type, count] of failing) {
-      const seen = new Set<Member>([this.#known(type)]);
+      const seen = new Set<Member>([this.#state.known(type)]);
       for (const member of seen) {
         if (failing.has(member.type) || !member.isUp()) score.set(member, (score.get(member) ?? 0) + count);
         for (const edge of member.needs) if (edge.kind === 'hard') seen.add(edge.on);
@@ -1494,13 +1343,13 @@ export class Core {
   }
 
   #stormTimer(): void {
-    const left = this.#storm.tryClose(this.#at);
+    const left = this.#state.storm.tryClose(this.#state.at);
     if (left === null) return;
     if (left > 0) {
-      this.#arm('storm', left);
+      this.#state.arm('storm', left);
       return;
     }
-    this.#effects.push({
+    this.#state.effects.push({
       do: 'alert',
       alert: { name: 'storm', daemon: '', message: 'the restart storm is over; held restarts go on', resolved: true },
     });
@@ -1513,85 +1362,78 @@ export class Core {
 
   // ---------------------------------------------------------------------------------------------- timers
 
-  #arm(timer: string, delayMs: number): void {
-    this.#effects.push({ do: 'arm-timer', timer, delayMs });
-  }
-
-  #cancelTimer(timer: string): void {
-    this.#effects.push({ do: 'cancel-timer', timer });
-  }
-
   #timer(timer: string): void {
     const split = timer.indexOf(':');
     const kind = split < 0 ? timer : timer.slice(0, split);
     const rest = split < 0 ? '' : timer.slice(split + 1);
     switch (kind) {
       case 'backoff':
-        this.#backoffOver(this.#known(rest));
+        this.#backoffOver(this.#state.known(rest));
         return;
       case 'start': {
-        const member = this.#known(rest);
+        const member = this.#state.known(rest);
         if (member.state !== 'STARTING' || member.stopWish !== null) return;
-        this.#follows(member.seq);
+        this.#state.follows(member.seq);
         const seconds = member.spec.startMs / 1000;
         member.stopWish = {
           graceful: false,
           then: 'failure',
           why: member.drill ? 'drill' : 'start-timeout',
           message: `not ready within ${seconds} s`,
-          cause: this.#cause,
+          cause: this.#state.cause,
         };
         this.#markStopping(member);
         this.#issueStop(member);
         return;
       }
       case 'stop':
-        this.#stopDeadline(this.#known(rest));
+        this.#stopDeadline(this.#state.known(rest));
         return;
       case 'stable': {
-        const member = this.#known(rest);
+        const member = this.#state.known(rest);
         if (member.state !== 'RUNNING' || member.restarts === 0) return;
-        this.#follows(member.seq);
+        this.#state.follows(member.seq);
         member.restarts = 0;
-        this.#keep(member, `restart counter cleared: RUNNING for ${member.spec.restart.stableMs / 1000} s`);
+        this.#state.keep(member, `restart counter cleared: RUNNING for ${member.spec.restart.stableMs / 1000} s`);
         return;
       }
       case 'soft':
-        this.#follows(this.#known(rest).seq);
-        this.#softOver(this.#known(rest));
+        this.#state.follows(this.#state.known(rest).seq);
+        this.#softOver(this.#state.known(rest));
         return;
       case 'reattach': {
-        const member = this.#known(rest);
+        const member = this.#state.known(rest);
         if (!member.reattaching) return;
         member.reattaching = false;
-        this.#follows(member.reattachSeq);
+        this.#state.follows(member.reattachSeq);
         this.#upgradeReattach(member, `no proof within ${REATTACH_MS / 1000} s`);
         return;
       }
       case 'plan':
-        this.#inputCause = Number(rest);
-        this.#cause = Number(rest);
+        this.#state.inputCause = Number(rest);
+        this.#state.cause = Number(rest);
         this.#planCloses(Number(rest));
         return;
       case 'stop-all':
-        if (this.#operation?.phase === 'stopping') this.#killAll('the budget of the full stop is spent');
+        if (this.#state.operation?.phase === 'stopping') this.#killAll('the budget of the full stop is spent');
         return;
       case 'drain':
-        if (this.#operation?.id === rest && this.#operation.phase === 'draining') this.#enterPhase('starting');
+        if (this.#state.operation?.id === rest && this.#state.operation.phase === 'draining')
+          this.#enterPhase('starting');
         return;
       case 'prove':
-        if (this.#operation?.id === rest && this.#operation.phase === 'proving')
-          this.#effects.push({ do: 'prove-empty', operation: rest });
+        if (this.#state.operation?.id === rest && this.#state.operation.phase === 'proving')
+          this.#state.effects.push({ do: 'prove-empty', operation: rest });
         return;
       case 'storm':
         this.#stormTimer();
         return;
       case 'wait': {
-        for (const waiter of this.#waiters) {
+        for (const waiter of this.#state.waiters) {
           if (waiter.command.id !== rest) continue;
-          this.#waiters.delete(waiter);
+          this.#state.waiters.delete(waiter);
           const open = [...waiter.open].map((member) => `${member.type} is ${member.state}`);
-          this.#reply({
+          this.#state.reply({
             id: rest,
             ok: false,
             code: 'timeout',
@@ -1609,40 +1451,29 @@ export class Core {
 
   // ---------------------------------------------------------------------------------------------- the one setter
 
-  /** This input is the consequence of a note written earlier. */
-  #follows(seq: number | null): void {
-    if (seq === null) return;
-    this.#inputCause = seq;
-  }
-
-  #note(record: JournalNote): number {
-    const seq = ++this.#seq;
-    this.#effects.push({ do: 'journal', seq, cause: this.#cause, record });
-    return seq;
-  }
-
   /** The only place where a state changes; it announces the change. */
   #move(member: Member, on: LifecycleEvent, why: Cause | null, message: string): void {
     const from = member.state;
     const row = decide(from, on);
     const wasLive = isLive(from);
-    member.enter(row.to, this.#at, this.#wallMs, message, why);
-    if (this.#bug === 'failed-comes-back' && row.to === 'FAILED') member.state = 'WAITING';
-    if (this.#bug === 'forget-operator-stop' && row.to === 'STOPPED') this.#setWanted(member, 'up', 'profile');
+    member.enter(row.to, this.#state.at, this.#state.wallMs, message, why);
+    if (this.#state.bug === 'failed-comes-back' && row.to === 'FAILED') member.state = 'WAITING';
+    if (this.#state.bug === 'forget-operator-stop' && row.to === 'STOPPED')
+      this.#state.setWanted(member, 'up', 'profile');
     if (wasLive !== isLive(row.to)) {
-      this.#live += wasLive ? -1 : 1;
+      this.#state.live += wasLive ? -1 : 1;
       if (wasLive) this.#markLost(member);
     }
     if (from === 'WAITING') {
       for (const edge of member.needs) {
         if (!edge.released) continue;
         edge.released = false; // the next episode of waiting waits anew
-        this.#judge(edge);
+        edge.judge();
       }
     }
-    this.#countNotUp(member);
-    const cause = this.#cause;
-    member.seq = this.#note({
+    this.#state.countNotUp(member);
+    const cause = this.#state.cause;
+    member.seq = this.#state.note({
       type: 'transition',
       daemon: member.type,
       from,
@@ -1653,19 +1484,12 @@ export class Core {
       generation: member.generation,
       keep: member.note(),
     });
-    this.#touched.add(member);
-    this.#cause = member.seq;
+    this.#state.touched.add(member);
+    this.#state.cause = member.seq;
     this.#propagate(member);
-    this.#cause = cause;
-    if (this.#waiters.size > 0) this.#checkWaiters();
-    if (this.#operation?.phase === 'starting') this.#operationProgress();
-  }
-
-  #countNotUp(member: Member): void {
-    const notUp = member.wanted === 'up' && !member.isUp();
-    if (notUp === member.countedNotUp) return;
-    member.countedNotUp = notUp;
-    this.#notUp += notUp ? 1 : -1;
+    this.#state.cause = cause;
+    if (this.#state.waiters.size > 0) this.#checkWaiters();
+    if (this.#state.operation?.phase === 'starting') this.#operationProgress();
   }
 
   // ---------------------------------------------------------------------------------------------- explaining
@@ -1675,9 +1499,11 @@ export class Core {
     if (member.state !== 'WAITING' && !(member.state === 'RESTARTING' && (member.heldByStorm || member.permit)))
       return [];
     const found: WaitingFor[] = [];
-    if (!this.#admission) {
+    if (!this.#state.admission) {
       const what =
-        this.#operation === null ? 'the boot of the loop' : `${this.#operation.verb} (phase ${this.#operation.phase})`;
+        this.#state.operation === null
+          ? 'the boot of the loop'
+          : `${this.#state.operation.verb} (phase ${this.#state.operation.phase})`;
       return [waiting(what, 'operation', null, false, `held by ${what}`, null)];
     }
     if (member.heldByStorm)

@@ -4,11 +4,17 @@
  */
 import type { DaemonSpec, ResolvedEdge } from '../fleet/types.ts';
 import type { Cause, DaemonState, Wanted } from '../lifecycle/states.ts';
-import type { Plan } from './core.ts';
 import type { DaemonKeep, LastError } from './types.ts';
 
 /** Beginning of `wantedBy` of a daemon that came along with another. */
 export const PULLED_IN = 'pulled in by';
+
+/** Losses that merged: members stop leaf first and start root first, none before the window has closed. */
+export interface Plan {
+  readonly id: number;
+  open: boolean;
+  readonly members: Set<Member>;
+}
 
 /** One dependency with what the core keeps on it. */
 export class Edge {
@@ -44,6 +50,17 @@ export class Edge {
           (this.condition === 'started' && (state === 'STARTING' || state === 'RUNNING'))));
     if (holds || this.kind === 'hard') return holds;
     return this.released || this.on.wanted === 'down' || state === 'FAILED' || state === 'STOPPED';
+  }
+
+  /** Asks anew whether it holds, and keeps the counters of `from`. @returns whether the answer is another now */
+  judge(): boolean {
+    const met = this.holds();
+    if (met === this.met) return false;
+    this.met = met;
+    const change = met ? -1 : 1;
+    if (this.kind === 'hard') this.from.unmetHard += change;
+    else this.from.unmetSoft += change;
+    return true;
   }
 }
 

@@ -14,10 +14,11 @@ import { invariant } from '../errors.ts';
 import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
 import { edgeAction, type EdgeEvent } from '../lifecycle/edge-rules.ts';
 import { decideRestart } from '../lifecycle/restart-policy.ts';
-import { isLive, type Cause, type DaemonState } from '../lifecycle/states.ts';
+import { isLive, type Cause } from '../lifecycle/states.ts';
 import { decide, type LifecycleEvent } from '../lifecycle/transitions.ts';
 import { CoreState, type CoreOptions, type Operation, type Waiter } from './core/state.ts';
-import { PULLED_IN, type Edge, type Member, type StopWish } from './member.ts';
+import { waitingFor } from './core/waiting-for.ts';
+import { PULLED_IN, type Member, type StopWish } from './member.ts';
 import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
 
 export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
@@ -34,8 +35,6 @@ const HOUR_MS = 3_600_000;
 const RESTART_TIMES_KEPT = 64;
 /** Failures this soon after boot are start-up noise to the storm breaker, unless every daemon has settled before. */
 const BOOT_EXEMPT_MS = 180_000;
-/** Unmet edges that status lists per daemon. */
-const WAITS_SHOWN = 16;
 /** How often the proof that nothing is left is asked for again while something is. */
 const PROVE_AGAIN_MS = 500;
 
@@ -116,6 +115,11 @@ export class Core {
     const touched = [...this.#state.touched];
     this.#state.touched.clear();
     return touched;
+  }
+
+  /** What a daemon that does not start is waiting for, down to the leaf. */
+  waitingFor(member: Member): WaitingFor[] {
+    return waitingFor(this.#state, member);
   }
 
   // ---------------------------------------------------------------------------------------------- the one entrance
@@ -496,7 +500,7 @@ export class Core {
     if (member.state === 'STOPPED' || (member.wanted === 'down' && waiter.goal === 'up'))
       return `${member.type} was stopped by another command`;
     if (member.state === 'WAITING' && this.#state.operation === null) {
-      const stuck = this.waitingFor(member).find((wait) => wait.impossible);
+      const stuck = waitingFor(this.#state, member).find((wait) => wait.impossible);
       if (stuck !== undefined) return `impossible: ${stuck.message}${stuck.remedy === null ? '' : `; ${stuck.remedy}`}`;
     }
     return null;
@@ -1266,7 +1270,7 @@ export class Core {
       member.wanted === 'down' ||
       member.isUp() ||
       member.state === 'FAILED' ||
-      (member.state === 'WAITING' && !member.permit && this.waitingFor(member).some((wait) => wait.impossible));
+      (member.state === 'WAITING' && !member.permit && waitingFor(this.#state, member).some((wait) => wait.impossible));
     while (this.#state.doneUpTo < this.members.length && done(this.members[this.#state.doneUpTo]!))
       this.#state.doneUpTo++;
     if (this.#state.doneUpTo < this.members.length) return false;
@@ -1491,75 +1495,7 @@ export class Core {
     if (this.#state.waiters.size > 0) this.#checkWaiters();
     if (this.#state.operation?.phase === 'starting') this.#operationProgress();
   }
-
-  // ---------------------------------------------------------------------------------------------- explaining
-
-  /** What a daemon that does not start is waiting for, down to the leaf. */
-  waitingFor(member: Member): WaitingFor[] {
-    if (member.state !== 'WAITING' && !(member.state === 'RESTARTING' && (member.heldByStorm || member.permit)))
-      return [];
-    const found: WaitingFor[] = [];
-    if (!this.#state.admission) {
-      const what =
-        this.#state.operation === null
-          ? 'the boot of the loop'
-          : `${this.#state.operation.verb} (phase ${this.#state.operation.phase})`;
-      return [waiting(what, 'operation', null, false, `held by ${what}`, null)];
-    }
-    if (member.heldByStorm)
-      found.push(waiting('storm breaker', 'storm', null, false, 'held by the storm breaker until failures stop', null));
-    for (const edge of member.needs) {
-      if (edge.met) continue;
-      if (found.length >= WAITS_SHOWN) break;
-      const leaf = leafOf(edge, member);
-      found.push({
-        on: edge.on.type,
-        kind: edge.kind,
-        condition: edge.condition,
-        state: edge.on.state,
-        impossible: edge.kind === 'hard' && leaf.impossible,
-        message: leaf.message,
-        remedy: leaf.remedy,
-      });
-    }
-    if (found.length === 0 && member.permit)
-      found.push(waiting('start slot', 'slot', null, false, 'every condition holds; waits for a start slot', null));
-    return found;
-  }
 }
-
-const waiting = (
-  on: string,
-  kind: WaitingFor['kind'],
-  state: DaemonState | null,
-  impossible: boolean,
-  message: string,
-  remedy: string | null,
-): WaitingFor => ({ on, kind, condition: kind, state, impossible, message, remedy });
-
-/** Follows unmet hard edges to what really has to happen. */
-const leafOf = (
-  edge: Edge,
-  waiter: Member,
-): { readonly impossible: boolean; readonly message: string; readonly remedy: string | null } => {
-  const seen = new Set<Member>([waiter]);
-  let here = edge;
-  for (;;) {
-    const on = here.on;
-    if (on.state === 'FAILED')
-      return { impossible: true, message: `${on.type} is FAILED`, remedy: `master_loop reset ${on.type}` };
-    if (on.wanted === 'down') {
-      const why = on.wantedBy === 'operator' ? 'was stopped by an operator' : `is not wanted (${on.wantedBy})`;
-      return { impossible: true, message: `${on.type} ${why}`, remedy: `master_loop start ${on.type}` };
-    }
-    const next =
-      on.state === 'WAITING' && !seen.has(on) ? on.needs.find((need) => !need.met && need.kind === 'hard') : undefined;
-    if (next === undefined)
-      return { impossible: false, message: `${on.type} is ${on.state}, needs to be ${here.condition}`, remedy: null };
-    seen.add(on);
-    here = next;
-  }
-};
 
 const dependsOn = (from: Member, on: Member): boolean => {
   const seen = new Set<Member>([from]);

@@ -15,8 +15,10 @@ import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
 import { edgeAction, type EdgeEvent } from '../lifecycle/edge-rules.ts';
 import { decideRestart } from '../lifecycle/restart-policy.ts';
 import { isLive, type Cause } from '../lifecycle/states.ts';
-import { decide, type LifecycleEvent } from '../lifecycle/transitions.ts';
 import { CoreState, type CoreOptions, type Operation, type Waiter } from './core/state.ts';
+import { cancelSoft, propagate, softOver, tryStart, withdraw } from './core/conditions.ts';
+import { move } from './core/move.ts';
+import { endReattach, REATTACH_MS } from './core/reattaching.ts';
 import { waitingFor } from './core/waiting-for.ts';
 import { PULLED_IN, type Member, type StopWish } from './member.ts';
 import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
@@ -25,8 +27,6 @@ export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
 
 /** Losses this close together are one plan: a member of several cascades restarts once. docs/contract.md "Edges". */
 export const MERGE_WINDOW_MS = 250;
-/** A re-attachment must be proven this soon after the other end is ready again. */
-export const REATTACH_MS = 5_000;
 /** All of a full stop; then whatever is left is killed. */
 export const STOP_ALL_BUDGET_MS = 30_000;
 /** A recovery older than this is not continued after a crash of the master. */
@@ -58,7 +58,7 @@ export class Core {
   readonly #state: CoreState;
 
   constructor(options: CoreOptions) {
-    this.#state = new CoreState(options);
+    this.#state = new CoreState(options, (_state, member) => this.#moved(member));
     this.#state.operation = options.operation == null ? null : fromRecord(options.operation);
     this.members = this.#state.members;
   }
@@ -172,6 +172,16 @@ export class Core {
     return this.#state.effects;
   }
 
+  /** What every change of state brings with it. */
+  #moved(member: Member): void {
+    const { cause } = this.#state;
+    this.#state.cause = member.seq;
+    propagate(this.#state, member);
+    this.#state.cause = cause;
+    if (this.#state.waiters.size > 0) this.#checkWaiters();
+    if (this.#state.operation?.phase === 'starting') this.#operationProgress();
+  }
+
   // ---------------------------------------------------------------------------------------------- boot
 
   #boot(): void {
@@ -197,7 +207,7 @@ export class Core {
     this.#state.admission = true;
     for (const member of this.members) if (member.state === 'WAITING') this.#state.unsettled++;
     this.#state.booted = this.#state.unsettled === 0;
-    for (const member of this.members) this.#tryStart(member);
+    for (const member of this.members) tryStart(this.#state, member);
   }
 
   /** One member has come to its first outcome since boot. */
@@ -279,9 +289,9 @@ export class Core {
         case 'retry-now':
           this.#state.clearCounter(member);
           this.#state.cancelTimer(`backoff:${member.type}`);
-          this.#withdraw(member);
-          this.#move(member, 'retry-now', 'operator', `${verb} by ${command.origin}`);
-          this.#tryStart(member);
+          withdraw(this.#state, member);
+          move(this.#state, member, 'retry-now', 'operator', `${verb} by ${command.origin}`);
+          tryStart(this.#state, member);
           break;
         case 'join':
         case 'clear':
@@ -289,7 +299,7 @@ export class Core {
           if (verb === 'start') this.#pullIn(member, command);
           if (verb === 'start') this.#comeBack(member);
           this.#state.keep(member, `${verb} by ${command.origin}`);
-          this.#tryStart(member);
+          tryStart(this.#state, member);
           break;
         case 'after-stop':
           this.#state.setWanted(member, 'up', 'operator');
@@ -311,9 +321,9 @@ export class Core {
         case 'unwant':
           this.#state.setWanted(member, 'down', 'operator');
           this.#state.cancelTimer(`backoff:${member.type}`);
-          this.#cancelSoft(member);
-          this.#withdraw(member);
-          this.#move(member, 'unwant', 'operator', `stop by ${command.origin}`);
+          cancelSoft(this.#state, member);
+          withdraw(this.#state, member);
+          move(this.#state, member, 'unwant', 'operator', `stop by ${command.origin}`);
           stopping.push(member); // nothing of it runs, but those that stayed up without it go down now
           break;
         case 'stay-down':
@@ -370,8 +380,8 @@ export class Core {
     this.#state.setWanted(member, 'up', 'operator');
     this.#state.clearCounter(member);
     this.#pullIn(member, command);
-    this.#move(member, 'want', 'operator', `${command.verb} by ${command.origin}`);
-    this.#tryStart(member);
+    move(this.#state, member, 'want', 'operator', `${command.verb} by ${command.origin}`);
+    tryStart(this.#state, member);
   }
 
   /** Hard dependencies that nobody ever wanted come along; those an operator stopped stay stopped and are named. */
@@ -381,8 +391,8 @@ export class Core {
       if (edge.kind !== 'hard' || on.wanted === 'up' || on.wantedBy === 'operator') continue;
       this.#state.setWanted(on, 'up', `${PULLED_IN} ${member.type}`);
       this.#pullIn(on, command);
-      if (on.state === 'STOPPED') this.#move(on, 'want', 'operator', on.wantedBy);
-      this.#tryStart(on);
+      if (on.state === 'STOPPED') move(this.#state, on, 'want', 'operator', on.wantedBy);
+      tryStart(this.#state, on);
     }
   }
 
@@ -413,8 +423,8 @@ export class Core {
       this.#state.setWanted(member, 'up', member.spec.inProfile ? 'profile' : 'operator');
       if (action === 'want' && member.state !== 'COMPLETED') {
         this.#state.clearCounter(member);
-        this.#move(member, 'want', 'operator', `start of the profile by ${command.origin}`);
-        this.#tryStart(member);
+        move(this.#state, member, 'want', 'operator', `start of the profile by ${command.origin}`);
+        tryStart(this.#state, member);
       } else {
         if (action === 'after-stop' && member.stopWish !== null) member.stopWish = { ...member.stopWish, then: 'wait' };
         this.#state.keep(member, 'start of the profile');
@@ -512,71 +522,6 @@ export class Core {
 
   // ---------------------------------------------------------------------------------------------- starting
 
-  /** Gives permission to start when everything holds: level-triggered, so it may be called whenever something changed. */
-  #tryStart(member: Member): void {
-    const waiting = member.state === 'WAITING' || (member.state === 'RESTARTING' && member.backoffOver);
-    if (!waiting || member.permit || member.wanted !== 'up' || !this.#state.admission) return;
-    if (member.plan !== null && member.plan.open) return;
-    if (this.#state.storm.isOpen && !member.spec.critical && member.everFailed) {
-      member.heldByStorm = true;
-      this.#state.touched.add(member);
-      return;
-    }
-    if (member.unmetHard > 0 || member.unmetSoft > 0) {
-      if (this.#state.bug !== 'start-before-dependency') {
-        this.#armSoft(member);
-        return;
-      }
-    }
-    member.heldByStorm = false;
-    member.plan = null;
-    this.#cancelSoft(member);
-    if (this.#state.bug !== 'forget-a-generation' || member.generation === 0) member.generation++;
-    member.permit = true;
-    this.#state.touched.add(member);
-    this.#state.effects.push({
-      do: 'start',
-      daemon: member.type,
-      generation: member.generation,
-      priority: member.priority,
-    });
-  }
-
-  /** Soft and order edges are waited for only while the hard ones hold, and not for ever. */
-  #armSoft(member: Member): void {
-    if (member.unmetHard > 0 || member.unmetSoft === 0 || member.softArmed) return;
-    let delayMs = Infinity;
-    for (const edge of member.needs) if (edge.kind !== 'hard' && !edge.met) delayMs = Math.min(delayMs, edge.timeoutMs);
-    member.softArmed = true;
-    member.softSince = this.#state.at;
-    this.#state.arm(`soft:${member.type}`, delayMs);
-  }
-
-  #cancelSoft(member: Member): void {
-    if (!member.softArmed) return;
-    member.softArmed = false;
-    this.#state.cancelTimer(`soft:${member.type}`);
-  }
-
-  #softOver(member: Member): void {
-    if (!member.softArmed) return;
-    member.softArmed = false;
-    for (const edge of member.needs) {
-      if (edge.kind === 'hard' || edge.met || this.#state.at - member.softSince < edge.timeoutMs) continue;
-      edge.released = true;
-      edge.judge();
-    }
-    this.#tryStart(member);
-  }
-
-  /** Takes a permission back before it was used. */
-  #withdraw(member: Member): void {
-    member.backoffOver = false;
-    if (!member.permit) return;
-    member.permit = false;
-    this.#state.effects.push({ do: 'withdraw', daemon: member.type, generation: member.generation });
-  }
-
   #startBegun(member: Member, generation: number): void {
     if (!member.permit || generation !== member.generation) {
       this.#state.effects.push({ do: 'release-slot', daemon: member.type, generation });
@@ -586,7 +531,8 @@ export class Core {
     member.permit = false;
     member.backoffOver = false;
     const restarted = member.downAt !== null || member.state === 'RESTARTING';
-    this.#move(
+    move(
+      this.#state,
       member,
       'start-begun',
       member.startWhy,
@@ -614,7 +560,7 @@ export class Core {
     }
     for (const edge of member.needs) edge.lost = false;
     if (this.#state.bug === 'ready-clears-counter') member.restarts = 0;
-    this.#move(member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
+    move(this.#state, member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
     if (!oneShot && member.restarts > 0) this.#state.arm(`stable:${member.type}`, member.spec.restart.stableMs);
     this.#settle(member);
     if (oneShot) {
@@ -710,14 +656,20 @@ export class Core {
     this.#settle(member);
     if (decision.kind === 'hold') {
       member.secondaryFailures++;
-      this.#move(member, from === 'exited' ? 'exited-secondary' : 'stopped-wanted', why, message);
+      move(this.#state, member, from === 'exited' ? 'exited-secondary' : 'stopped-wanted', why, message);
       this.#gone(member);
       this.#lose(member, 'lost', why);
-      this.#tryStart(member);
+      tryStart(this.#state, member);
       return;
     }
     if (decision.kind === 'give-up') {
-      this.#move(member, from === 'exited' ? 'exited-last' : 'stopped-last', why, `${message} (${decision.rule})`);
+      move(
+        this.#state,
+        member,
+        from === 'exited' ? 'exited-last' : 'stopped-last',
+        why,
+        `${message} (${decision.rule})`,
+      );
       this.#gone(member);
       this.#lose(member, 'lost', why);
       return;
@@ -730,7 +682,7 @@ export class Core {
       this.#state.bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
     member.nextAttemptAt = this.#state.at + delayMs;
     member.nextAttemptWallMs = this.#state.wallMs + delayMs;
-    this.#move(member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
+    move(this.#state, member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
     this.#gone(member);
     this.#lose(member, 'lost', why);
     const pastBoot = this.#state.booted || this.#state.at - this.#state.bootAt > BOOT_EXEMPT_MS;
@@ -745,22 +697,19 @@ export class Core {
     member.nextAttemptAt = null;
     member.nextAttemptWallMs = null;
     member.backoffOver = true;
-    this.#tryStart(member);
+    tryStart(this.#state, member);
     if (member.permit || member.heldByStorm) return;
     member.backoffOver = false;
-    this.#cancelSoft(member);
-    this.#move(member, 'held', member.startWhy, 'its delay is over, but a condition is missing');
-    this.#tryStart(member);
+    cancelSoft(this.#state, member);
+    move(this.#state, member, 'held', member.startWhy, 'its delay is over, but a condition is missing');
+    tryStart(this.#state, member);
   }
 
   #clearLiveTimers(member: Member): void {
     const { type } = member;
     if (member.state === 'STARTING') this.#state.cancelTimer(`start:${type}`);
     if (member.state === 'RUNNING' && member.restarts > 0) this.#state.cancelTimer(`stable:${type}`);
-    if (member.reattaching) {
-      member.reattaching = false;
-      this.#state.cancelTimer(`reattach:${type}`);
-    }
+    endReattach(this.#state, member);
   }
 
   // ---------------------------------------------------------------------------------------------- health
@@ -796,8 +745,7 @@ export class Core {
 
   #reattached(member: Member, generation: number, ok: boolean, message: string): void {
     if (generation !== member.generation || !member.reattaching) return;
-    member.reattaching = false;
-    this.#state.cancelTimer(`reattach:${member.type}`);
+    endReattach(this.#state, member);
     this.#state.follows(member.reattachSeq);
     if (ok) {
       for (const edge of member.needs) if (edge.on.state === 'RUNNING') edge.lost = false;
@@ -897,7 +845,7 @@ export class Core {
     this.#state.plan = null;
     for (const member of plan.members) {
       if (member.plan === plan) member.plan = null;
-      this.#tryStart(member);
+      tryStart(this.#state, member);
     }
   }
 
@@ -907,7 +855,7 @@ export class Core {
     member.marked = true;
     for (const edge of member.needs) edge.on.liveStopping++;
     this.#state.touched.add(member);
-    this.#propagate(member); // what is about to stop is no ground to start on
+    propagate(this.#state, member); // what is about to stop is no ground to start on
   }
 
   #stopIfLeaf(member: Member): void {
@@ -925,7 +873,7 @@ export class Core {
     const cause = this.#state.cause;
     // It stops now because others are gone; why it stops at all was decided when it got its wish.
     this.#state.cause = wish.cause;
-    this.#move(member, 'stop', wish.why, wish.message);
+    move(this.#state, member, 'stop', wish.why, wish.message);
     this.#state.cause = cause;
     if (wish.graceful) {
       this.#state.arm(`stop:${member.type}`, member.spec.stopMs);
@@ -957,7 +905,7 @@ export class Core {
     if (member.wanted === 'down') {
       member.stopWish = this.#dropWish(member);
       member.downAt = null;
-      this.#move(member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
+      move(this.#state, member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
       this.#gone(member);
       this.#afterGone();
       return;
@@ -977,13 +925,14 @@ export class Core {
     this.#clearLiveTimers(member);
     member.stopWish = this.#dropWish(member);
     if (member.wanted === 'down' && member.state !== 'STOPPING')
-      this.#move(member, 'stop', wish?.why ?? 'operator', wish?.message ?? 'stop');
-    if (member.wanted === 'down') this.#move(member, 'stopped', wish?.why ?? null, failure?.message ?? 'stopped');
-    else this.#move(member, 'stopped-wanted', wish?.why ?? null, failure?.message ?? 'stopped; wanted again');
+      move(this.#state, member, 'stop', wish?.why ?? 'operator', wish?.message ?? 'stop');
+    if (member.wanted === 'down')
+      move(this.#state, member, 'stopped', wish?.why ?? null, failure?.message ?? 'stopped');
+    else move(this.#state, member, 'stopped-wanted', wish?.why ?? null, failure?.message ?? 'stopped; wanted again');
     if (member.startWhy === null && wish !== null) member.startWhy = wish.why;
     this.#gone(member);
     // What stops on its own (start-time-out, hang) takes its dependents along now; a planned stop already has.
-    this.#tryStart(member);
+    tryStart(this.#state, member);
     this.#afterGone();
   }
 
@@ -1033,52 +982,7 @@ export class Core {
     this.#operationProgress();
   }
 
-  /** A start of `member` ended: those that stay up without it must prove their subscriptions when it is back. */
-  #markLost(member: Member): void {
-    for (const edge of member.neededBy) {
-      const dependent = edge.from;
-      if (edgeAction(edge.kind, edge.onLoss, 'lost') !== 'stay' || dependent.state !== 'RUNNING') continue;
-      edge.lost = true;
-      this.#state.touched.add(dependent);
-      if (!dependent.reattaching) continue;
-      dependent.reattaching = false;
-      this.#state.cancelTimer(`reattach:${dependent.type}`);
-    }
-  }
-
   // ---------------------------------------------------------------------------------------------- conditions
-
-  /** The state of `member` changed: judge the edges onto it and act on what changed. */
-  #propagate(member: Member): void {
-    for (const edge of member.neededBy) {
-      const changed = edge.judge();
-      const dependent = edge.from;
-      if (changed) {
-        if (dependent.state === 'WAITING' || dependent.state === 'RESTARTING') this.#state.touched.add(dependent);
-        if (!edge.met && dependent.permit) {
-          this.#withdraw(dependent);
-          if (dependent.state === 'RESTARTING')
-            this.#move(dependent, 'held', dependent.startWhy, `${member.type} is ${member.state}`);
-          this.#tryStart(dependent); // a soft condition that went away again is waited for anew
-        }
-        if (edge.met) this.#tryStart(dependent);
-        else this.#cancelSoftIfHard(dependent);
-      }
-      if (edge.lost && member.state === 'RUNNING' && dependent.state === 'RUNNING' && dependent.stopWish === null)
-        this.#reattach(dependent, member);
-    }
-  }
-
-  #cancelSoftIfHard(member: Member): void {
-    if (member.unmetHard > 0) this.#cancelSoft(member);
-  }
-
-  #reattach(member: Member, on: Member): void {
-    if (!member.reattaching) this.#state.arm(`reattach:${member.type}`, REATTACH_MS);
-    member.reattaching = true;
-    member.reattachSeq = on.seq;
-    this.#state.effects.push({ do: 'reattach', daemon: member.type, generation: member.generation, on: on.type });
-  }
 
   // ---------------------------------------------------------------------------------------------- full recovery
 
@@ -1170,13 +1074,13 @@ export class Core {
     this.#state.arm('stop-all', STOP_ALL_BUDGET_MS);
     const why = this.#operationCause;
     for (const member of this.members) {
-      this.#withdraw(member);
-      this.#cancelSoft(member);
+      withdraw(this.#state, member);
+      cancelSoft(this.#state, member);
       if (member.state === 'RESTARTING') {
         this.#state.cancelTimer(`backoff:${member.type}`);
         member.nextAttemptAt = null;
         member.nextAttemptWallMs = null;
-        this.#move(member, 'held', why, 'held by the full stop');
+        move(this.#state, member, 'held', why, 'held by the full stop');
       }
       member.plan = null;
       if (!isLive(member.state)) continue;
@@ -1252,11 +1156,11 @@ export class Core {
       if (member.wanted !== 'up') continue;
       if (member.state === 'FAILED' && operation.resetFailed) {
         this.#state.clearCounter(member);
-        this.#move(member, 'want', this.#operationCause, 'FAILED is reset by the recovery');
+        move(this.#state, member, 'want', this.#operationCause, 'FAILED is reset by the recovery');
       }
       if (member.startWhy === null) member.startWhy = this.#operationCause;
     }
-    for (const member of this.members) this.#tryStart(member);
+    for (const member of this.members) tryStart(this.#state, member);
     this.#operationProgress();
   }
 
@@ -1360,7 +1264,7 @@ export class Core {
     for (const member of this.members) {
       if (!member.heldByStorm) continue;
       member.heldByStorm = false;
-      this.#tryStart(member);
+      tryStart(this.#state, member);
     }
   }
 
@@ -1403,7 +1307,7 @@ export class Core {
       }
       case 'soft':
         this.#state.follows(this.#state.known(rest).seq);
-        this.#softOver(this.#state.known(rest));
+        softOver(this.#state, this.#state.known(rest));
         return;
       case 'reattach': {
         const member = this.#state.known(rest);
@@ -1454,47 +1358,6 @@ export class Core {
   }
 
   // ---------------------------------------------------------------------------------------------- the one setter
-
-  /** The only place where a state changes; it announces the change. */
-  #move(member: Member, on: LifecycleEvent, why: Cause | null, message: string): void {
-    const from = member.state;
-    const row = decide(from, on);
-    const wasLive = isLive(from);
-    member.enter(row.to, this.#state.at, this.#state.wallMs, message, why);
-    if (this.#state.bug === 'failed-comes-back' && row.to === 'FAILED') member.state = 'WAITING';
-    if (this.#state.bug === 'forget-operator-stop' && row.to === 'STOPPED')
-      this.#state.setWanted(member, 'up', 'profile');
-    if (wasLive !== isLive(row.to)) {
-      this.#state.live += wasLive ? -1 : 1;
-      if (wasLive) this.#markLost(member);
-    }
-    if (from === 'WAITING') {
-      for (const edge of member.needs) {
-        if (!edge.released) continue;
-        edge.released = false; // the next episode of waiting waits anew
-        edge.judge();
-      }
-    }
-    this.#state.countNotUp(member);
-    const cause = this.#state.cause;
-    member.seq = this.#state.note({
-      type: 'transition',
-      daemon: member.type,
-      from,
-      to: row.to,
-      on,
-      why,
-      message,
-      generation: member.generation,
-      keep: member.note(),
-    });
-    this.#state.touched.add(member);
-    this.#state.cause = member.seq;
-    this.#propagate(member);
-    this.#state.cause = cause;
-    if (this.#state.waiters.size > 0) this.#checkWaiters();
-    if (this.#state.operation?.phase === 'starting') this.#operationProgress();
-  }
 }
 
 const dependsOn = (from: Member, on: Member): boolean => {

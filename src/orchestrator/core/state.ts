@@ -73,6 +73,8 @@ export class CoreState {
   readonly members: readonly Member[];
   readonly byType = new Map<string, Member>();
   readonly bug: CoreBug | null;
+  /** What every change of state brings with it; move.ts calls it when the change is complete and noted. */
+  readonly moved: (core: CoreState, member: Member) => void;
 
   // The input at hand.
   effects: Effect[] = [];
@@ -115,7 +117,8 @@ export class CoreState {
   /** Wanted members that are neither RUNNING nor COMPLETED. */
   notUp = 0;
 
-  constructor(options: CoreOptions) {
+  constructor(options: CoreOptions, moved: CoreState['moved']) {
+    this.moved = moved;
     this.bug = options.bug ?? null;
     this.storm = new StormBreaker(options.storm ?? STORM_LIMITS);
     this.members = options.fleet.daemons.map(

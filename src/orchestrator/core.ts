@@ -12,27 +12,34 @@
  */
 import { invariant } from '../errors.ts';
 import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
-import { edgeAction, type EdgeEvent } from '../lifecycle/edge-rules.ts';
+import type { EdgeEvent } from '../lifecycle/edge-rules.ts';
 import { decideRestart } from '../lifecycle/restart-policy.ts';
 import { isLive, type Cause } from '../lifecycle/states.ts';
 import { CoreState, type CoreOptions, type Operation, type Waiter } from './core/state.ts';
+import { closure, lose, planCloses, requestStops } from './core/cascades.ts';
 import { cancelSoft, propagate, softOver, tryStart, withdraw } from './core/conditions.ts';
 import { move } from './core/move.ts';
 import { endReattach, REATTACH_MS } from './core/reattaching.ts';
+import {
+  clearLiveTimers,
+  dropWish,
+  killNow,
+  markStopping,
+  stopDeadline,
+  stopIfLeaf,
+  stopReleased,
+} from './core/stopping.ts';
 import { waitingFor } from './core/waiting-for.ts';
 import { PULLED_IN, type Member, type StopWish } from './member.ts';
 import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
 
+export { MERGE_WINDOW_MS } from './core/cascades.ts';
 export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
 
-/** Losses this close together are one plan: a member of several cascades restarts once. docs/contract.md "Edges". */
-export const MERGE_WINDOW_MS = 250;
 /** All of a full stop; then whatever is left is killed. */
 export const STOP_ALL_BUDGET_MS = 30_000;
 /** A recovery older than this is not continued after a crash of the master. */
 export const RESUME_WITHIN_MS = 3_600_000;
-const HOUR_MS = 3_600_000;
-const RESTART_TIMES_KEPT = 64;
 /** Failures this soon after boot are start-up noise to the storm breaker, unless every daemon has settled before. */
 const BOOT_EXEMPT_MS = 180_000;
 /** How often the proof that nothing is left is asked for again while something is. */
@@ -120,6 +127,11 @@ export class Core {
   /** What a daemon that does not start is waiting for, down to the leaf. */
   waitingFor(member: Member): WaitingFor[] {
     return waitingFor(this.#state, member);
+  }
+
+  /** The hard dependents that go down with `roots`, nearest first; so that `plan` shows what a command would touch. */
+  closure(roots: readonly Member[], event: EdgeEvent): Map<Member, 'restart' | 'stop'> {
+    return closure(this.#state, roots, event);
   }
 
   // ---------------------------------------------------------------------------------------------- the one entrance
@@ -343,7 +355,7 @@ export class Core {
           if (member.wanted === 'down') this.#comeBack(member);
           this.#state.keep(member, `restart by ${command.origin}: ${command.reason}`);
           beyond.set(member, member.generation);
-          this.#requestStops([member], 'lost', {
+          requestStops(this.#state, [member], 'lost', {
             graceful: true,
             then: 'wait',
             why: 'operator',
@@ -358,7 +370,7 @@ export class Core {
       }
     }
     if (stopping.length > 0) {
-      this.#requestStops(stopping, 'stopped-by-operator', {
+      requestStops(this.#state, stopping, 'stopped-by-operator', {
         graceful: true,
         then: 'down',
         why: 'operator',
@@ -399,7 +411,7 @@ export class Core {
   /** A daemon asked for it: that is evidence of sickness, so it is charged like any other failure. */
   #restartOnReport(member: Member, reason: string): void {
     if (member.state !== 'RUNNING' || member.stopWish !== null) return;
-    this.#requestStops([member], 'lost', {
+    requestStops(this.#state, [member], 'lost', {
       graceful: true,
       then: 'failure',
       why: member.drill ? 'drill' : 'unhealthy',
@@ -564,8 +576,8 @@ export class Core {
     if (!oneShot && member.restarts > 0) this.#state.arm(`stable:${member.type}`, member.spec.restart.stableMs);
     this.#settle(member);
     if (oneShot) {
-      this.#gone(member);
-      this.#afterGone();
+      stopReleased(this.#state);
+      this.#operationProgress();
     }
   }
 
@@ -585,7 +597,7 @@ export class Core {
       this.#stoppedEarly(member, null);
       return true;
     }
-    member.stopWish = this.#dropWish(member);
+    dropWish(this.#state, member);
     return false;
   }
 
@@ -628,7 +640,7 @@ export class Core {
   #failed(member: Member, why: Cause, failure: FailureReport, retryable: boolean): void {
     const cause: Cause = member.drill ? 'drill' : why;
     this.#recordError(member, cause, failure);
-    this.#clearLiveTimers(member);
+    clearLiveTimers(this.#state, member);
     if (member.downAt === null) member.downAt = this.#state.at;
     this.#afterFailure(member, cause, failure.message, retryable, 'exited');
   }
@@ -641,7 +653,7 @@ export class Core {
 
   /** Decides what follows a failure, moves, cascades. `from` tells which rows of the table apply. */
   #afterFailure(member: Member, why: Cause, message: string, retryable: boolean, from: 'exited' | 'stopped'): void {
-    member.stopWish = this.#dropWish(member);
+    dropWish(this.#state, member);
     const secondary = member.unmetHard > 0;
     const drill = why === 'drill'; // what was going on before the drill began is its own
     const charged = this.#state.bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
@@ -657,8 +669,8 @@ export class Core {
     if (decision.kind === 'hold') {
       member.secondaryFailures++;
       move(this.#state, member, from === 'exited' ? 'exited-secondary' : 'stopped-wanted', why, message);
-      this.#gone(member);
-      this.#lose(member, 'lost', why);
+      stopReleased(this.#state);
+      this.#lost(member);
       tryStart(this.#state, member);
       return;
     }
@@ -670,25 +682,30 @@ export class Core {
         why,
         `${message} (${decision.rule})`,
       );
-      this.#gone(member);
-      this.#lose(member, 'lost', why);
+      stopReleased(this.#state);
+      this.#lost(member);
       return;
     }
     if (decision.charge) {
       member.restarts++;
-      member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+      member.countRestart(this.#state.wallMs);
     } else member.drillFailures++; // counted apart: a rehearsal is no restart that anybody should be woken for
     const delayMs =
       this.#state.bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
     member.nextAttemptAt = this.#state.at + delayMs;
     member.nextAttemptWallMs = this.#state.wallMs + delayMs;
     move(this.#state, member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
-    this.#gone(member);
-    this.#lose(member, 'lost', why);
+    stopReleased(this.#state);
+    this.#lost(member);
     const pastBoot = this.#state.booted || this.#state.at - this.#state.bootAt > BOOT_EXEMPT_MS;
     if (!drill && !member.spec.critical && pastBoot && this.#state.storm.record(member.type, this.#state.at))
       this.#stormOpened();
     this.#state.arm(`backoff:${member.type}`, delayMs);
+  }
+
+  #lost(member: Member): void {
+    lose(this.#state, member);
+    this.#operationProgress();
   }
 
   #backoffOver(member: Member): void {
@@ -703,13 +720,6 @@ export class Core {
     cancelSoft(this.#state, member);
     move(this.#state, member, 'held', member.startWhy, 'its delay is over, but a condition is missing');
     tryStart(this.#state, member);
-  }
-
-  #clearLiveTimers(member: Member): void {
-    const { type } = member;
-    if (member.state === 'STARTING') this.#state.cancelTimer(`start:${type}`);
-    if (member.state === 'RUNNING' && member.restarts > 0) this.#state.cancelTimer(`stable:${type}`);
-    endReattach(this.#state, member);
   }
 
   // ---------------------------------------------------------------------------------------------- health
@@ -734,13 +744,10 @@ export class Core {
     const text = `${member.streak} failed health checks in a row: ${message}`;
     member.rule = `${member.spec.health.failures} failed health checks in a row restart a daemon`;
     if (verdict === 'missed') {
-      // A hung daemon gets no graceful stop: what does not answer will not stop when asked either.
-      member.stopWish = { graceful: false, then: 'failure', why, message: text, cause: this.#state.cause };
-      this.#markStopping(member);
-      this.#issueStop(member);
+      killNow(this.#state, member, 'failure', why, text);
       return;
     }
-    this.#requestStops([member], 'lost', { graceful: true, then: 'failure', why, message: text });
+    requestStops(this.#state, [member], 'lost', { graceful: true, then: 'failure', why, message: text });
   }
 
   #reattached(member: Member, generation: number, ok: boolean, message: string): void {
@@ -759,9 +766,9 @@ export class Core {
   #upgradeReattach(member: Member, message: string): void {
     if (member.state !== 'RUNNING' || member.stopWish !== null) return;
     member.rule = 're-attaching failed within its deadline: upgraded to a restart';
-    member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
+    member.countRestart(this.#state.wallMs);
     member.startWhy = 'dependency-lost';
-    this.#requestStops([member], 'lost', {
+    requestStops(this.#state, [member], 'lost', {
       graceful: true,
       then: 'wait',
       why: 'dependency-lost',
@@ -771,149 +778,23 @@ export class Core {
 
   // ---------------------------------------------------------------------------------------------- stopping
 
-  /**
-   * Asks `roots` to stop with everything that must go before them, leaf first. The dependents' part of it follows from
-   * the edge table; what is not running is left as it is.
-   */
-  #requestStops(roots: readonly Member[], event: EdgeEvent, wish: Omit<StopWish, 'cause'>): void {
-    const closure = this.closure(roots, event);
-    for (const [member, action] of closure) {
-      if (member.stopWish !== null) continue;
-      if (member.state !== 'STARTING' && member.state !== 'RUNNING') continue;
-      member.stopWish = {
-        graceful: true,
-        then: 'wait',
-        why: 'dependency-lost',
-        message: `${roots.map((root) => root.type).join(', ')} ${event === 'lost' ? 'is going away' : 'was stopped by an operator'}`,
-        cause: this.#state.cause,
-      };
-      if (action === 'restart')
-        this.#countCascade(
-          member,
-          roots.some((root) => root.drill),
-        );
-      this.#joinPlan(member);
-      this.#markStopping(member);
-    }
-    for (const root of roots) {
-      if (root.state !== 'STARTING' && root.state !== 'RUNNING') continue;
-      const fresh = root.stopWish === null;
-      if (fresh || wish.then === 'down') root.stopWish = { ...wish, cause: this.#state.cause };
-      if (fresh) this.#markStopping(root);
-    }
-    for (const member of [...closure.keys()].reverse()) this.#stopIfLeaf(member);
-    for (const root of roots) this.#stopIfLeaf(root);
-  }
-
-  /** The hard dependents that go down with `roots`, nearest first; pure, so `plan` shows what a command would touch. */
-  closure(roots: readonly Member[], event: EdgeEvent): Map<Member, 'restart' | 'stop'> {
-    const found = new Map<Member, 'restart' | 'stop'>();
-    const queue = [...roots];
-    for (let next = 0; next < queue.length; next++) {
-      if (this.#state.bug === 'cascade-misses-grandchildren' && next >= roots.length) break;
-      for (const edge of queue[next]!.neededBy) {
-        const action = edgeAction(edge.kind, edge.onLoss, event);
-        if (action !== 'restart' && action !== 'stop') continue;
-        const member = edge.from;
-        if (found.has(member) || roots.includes(member) || !isLive(member.state)) continue;
-        found.set(member, action);
-        queue.push(member);
-      }
-    }
-    return found;
-  }
-
-  #countCascade(member: Member, drill: boolean): void {
-    if (!drill) member.countRestart(this.#state.wallMs, HOUR_MS, RESTART_TIMES_KEPT);
-    member.startWhy = 'dependency-lost';
-    member.rule = 'goes down and comes back with a hard dependency (onLoss: restart)';
-  }
-
-  #joinPlan(member: Member): void {
-    if (this.#state.plan === null || !this.#state.plan.open) {
-      this.#state.plan = { id: this.#state.inputSeq, open: true, members: new Set() };
-      this.#state.arm(`plan:${this.#state.plan.id}`, MERGE_WINDOW_MS);
-    }
-    this.#state.plan.members.add(member);
-    member.plan = this.#state.plan;
-  }
-
-  #planCloses(id: number): void {
-    const plan = this.#state.plan;
-    if (plan === null || plan.id !== id || !plan.open) return;
-    plan.open = false;
-    this.#state.plan = null;
-    for (const member of plan.members) {
-      if (member.plan === plan) member.plan = null;
-      tryStart(this.#state, member);
-    }
-  }
-
-  /** From here until it is proven gone, what it depends on waits with stopping. */
-  #markStopping(member: Member): void {
-    if (member.marked) return;
-    member.marked = true;
-    for (const edge of member.needs) edge.on.liveStopping++;
-    this.#state.touched.add(member);
-    propagate(this.#state, member); // what is about to stop is no ground to start on
-  }
-
-  #stopIfLeaf(member: Member): void {
-    if (member.stopWish === null || (member.state !== 'STARTING' && member.state !== 'RUNNING')) return;
-    if (member.liveStopping > 0 && this.#state.bug !== 'stop-root-first') return;
-    this.#issueStop(member);
-  }
-
-  #issueStop(member: Member): void {
-    const wish = member.stopWish;
-    if (wish === null) throw invariant(`stop of ${member.type} without a wish`);
-    this.#clearLiveTimers(member);
-    if (member.downAt === null && wish.then !== 'down') member.downAt = this.#state.at;
-    const full = this.#state.fullStop;
-    const cause = this.#state.cause;
-    // It stops now because others are gone; why it stops at all was decided when it got its wish.
-    this.#state.cause = wish.cause;
-    move(this.#state, member, 'stop', wish.why, wish.message);
-    this.#state.cause = cause;
-    if (wish.graceful) {
-      this.#state.arm(`stop:${member.type}`, member.spec.stopMs);
-      this.#state.effects.push({
-        do: 'stop',
-        daemon: member.type,
-        generation: member.generation,
-        deadlineMs: member.spec.stopMs,
-        full,
-      });
-    } else this.#state.effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full });
-  }
-
-  #stopDeadline(member: Member): void {
-    if (member.state !== 'STOPPING') return;
-    this.#state.effects.push({
-      do: 'kill',
-      daemon: member.type,
-      generation: member.generation,
-      full: this.#state.fullStop,
-    });
-  }
-
   /** Proof that a start which was asked to stop is gone. */
   #stopped(member: Member, failure: FailureReport | null): void {
     this.#state.follows(member.seq);
     this.#state.cancelTimer(`stop:${member.type}`);
     const wish = member.stopWish;
     if (member.wanted === 'down') {
-      member.stopWish = this.#dropWish(member);
+      dropWish(this.#state, member);
       member.downAt = null;
       move(this.#state, member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
-      this.#gone(member);
-      this.#afterGone();
+      stopReleased(this.#state);
+      this.#operationProgress();
       return;
     }
     if (wish?.then === 'failure' && this.#state.admission) {
       this.#recordError(member, wish.why, { message: wish.message, code: wish.why.toUpperCase() });
       this.#afterFailure(member, wish.why, wish.message, true, 'stopped');
-      this.#afterGone();
+      this.#operationProgress();
       return;
     }
     this.#stoppedEarly(member, failure);
@@ -922,63 +803,17 @@ export class Core {
   /** It is gone, was to go anyway, and is wanted again (or not): no charge. */
   #stoppedEarly(member: Member, failure: FailureReport | null): void {
     const wish = member.stopWish;
-    this.#clearLiveTimers(member);
-    member.stopWish = this.#dropWish(member);
+    clearLiveTimers(this.#state, member);
+    dropWish(this.#state, member);
     if (member.wanted === 'down' && member.state !== 'STOPPING')
       move(this.#state, member, 'stop', wish?.why ?? 'operator', wish?.message ?? 'stop');
     if (member.wanted === 'down')
       move(this.#state, member, 'stopped', wish?.why ?? null, failure?.message ?? 'stopped');
     else move(this.#state, member, 'stopped-wanted', wish?.why ?? null, failure?.message ?? 'stopped; wanted again');
     if (member.startWhy === null && wish !== null) member.startWhy = wish.why;
-    this.#gone(member);
+    stopReleased(this.#state);
     // What stops on its own (start-time-out, hang) takes its dependents along now; a planned stop already has.
     tryStart(this.#state, member);
-    this.#afterGone();
-  }
-
-  #dropWish(member: Member): null {
-    if (member.marked) {
-      member.marked = false;
-      for (const edge of member.needs) {
-        edge.on.liveStopping--;
-        if (edge.on.liveStopping < 0) throw invariant(`stop order of ${edge.on.type} counted below zero`);
-        if (edge.on.liveStopping === 0) this.#state.released.push(edge.on);
-      }
-    }
-    return null;
-  }
-
-  /** A start of it has ended: whoever waited with stopping until it was gone goes on. */
-  #gone(_member: Member): void {
-    if (this.#state.released.length === 0) return;
-    const released = this.#state.released;
-    this.#state.released = [];
-    for (const member of released) this.#stopIfLeaf(member);
-  }
-
-  #afterGone(): void {
-    this.#operationProgress();
-  }
-
-  /** Tells the dependents that a daemon is lost. */
-  #lose(member: Member, event: EdgeEvent, _why: Cause): void {
-    this.#state.cause = member.seq;
-    const closure = this.closure([member], event);
-    for (const [dependent, action] of closure) {
-      if (dependent.stopWish !== null) continue;
-      if (dependent.state !== 'STARTING' && dependent.state !== 'RUNNING') continue;
-      dependent.stopWish = {
-        graceful: true,
-        then: 'wait',
-        why: 'dependency-lost',
-        message: `${member.type} is ${member.state}`,
-        cause: this.#state.cause,
-      };
-      if (action === 'restart') this.#countCascade(dependent, member.drill);
-      this.#joinPlan(dependent);
-      this.#markStopping(dependent);
-    }
-    for (const dependent of [...closure.keys()].reverse()) this.#stopIfLeaf(dependent);
     this.#operationProgress();
   }
 
@@ -1093,9 +928,9 @@ export class Core {
           cause: this.#state.cause,
         };
       else if (member.stopWish.then === 'failure') member.stopWish = { ...member.stopWish, then: 'wait' };
-      this.#markStopping(member);
+      markStopping(this.#state, member);
     }
-    for (const member of this.members) this.#stopIfLeaf(member);
+    for (const member of this.members) stopIfLeaf(this.#state, member);
     this.#operationProgress();
   }
 
@@ -1109,15 +944,7 @@ export class Core {
     for (const member of this.members) {
       if (!isLive(member.state)) continue;
       if (member.state !== 'STOPPING') {
-        member.stopWish = {
-          graceful: false,
-          then: 'wait',
-          why: this.#operationCause,
-          message,
-          cause: this.#state.cause,
-        };
-        this.#markStopping(member);
-        this.#issueStop(member);
+        killNow(this.#state, member, 'wait', this.#operationCause, message);
       } else {
         this.#state.effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full: true });
       }
@@ -1283,19 +1110,17 @@ export class Core {
         if (member.state !== 'STARTING' || member.stopWish !== null) return;
         this.#state.follows(member.seq);
         const seconds = member.spec.startMs / 1000;
-        member.stopWish = {
-          graceful: false,
-          then: 'failure',
-          why: member.drill ? 'drill' : 'start-timeout',
-          message: `not ready within ${seconds} s`,
-          cause: this.#state.cause,
-        };
-        this.#markStopping(member);
-        this.#issueStop(member);
+        killNow(
+          this.#state,
+          member,
+          'failure',
+          member.drill ? 'drill' : 'start-timeout',
+          `not ready within ${seconds} s`,
+        );
         return;
       }
       case 'stop':
-        this.#stopDeadline(this.#state.known(rest));
+        stopDeadline(this.#state, this.#state.known(rest));
         return;
       case 'stable': {
         const member = this.#state.known(rest);
@@ -1320,7 +1145,7 @@ export class Core {
       case 'plan':
         this.#state.inputCause = Number(rest);
         this.#state.cause = Number(rest);
-        this.#planCloses(Number(rest));
+        planCloses(this.#state, Number(rest));
         return;
       case 'stop-all':
         if (this.#state.operation?.phase === 'stopping') this.#killAll('the budget of the full stop is spent');

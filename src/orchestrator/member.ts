@@ -6,6 +6,10 @@ import type { DaemonSpec, ResolvedEdge } from '../fleet/types.ts';
 import type { Cause, DaemonState, Wanted } from '../lifecycle/states.ts';
 import type { DaemonKeep, LastError } from './types.ts';
 
+/** Restarts are remembered for an hour, and so many of them. */
+const HOUR_MS = 3_600_000;
+const RESTART_TIMES_KEPT = 64;
+
 /** Beginning of `wantedBy` of a daemon that came along with another. */
 export const PULLED_IN = 'pulled in by';
 
@@ -222,10 +226,10 @@ export class Member {
     }
   }
 
-  countRestart(wallMs: number, withinMs: number, keep: number): void {
+  countRestart(wallMs: number): void {
     this.restartsTotal++;
     this.restartTimes.push(wallMs);
-    while (this.restartTimes.length > keep || (this.restartTimes[0] ?? Infinity) < wallMs - withinMs)
+    while (this.restartTimes.length > RESTART_TIMES_KEPT || (this.restartTimes[0] ?? Infinity) < wallMs - HOUR_MS)
       this.restartTimes.shift();
   }
 

@@ -14,48 +14,40 @@ import { invariant } from '../errors.ts';
 import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
 import type { EdgeEvent } from '../lifecycle/edge-rules.ts';
 import { decideRestart } from '../lifecycle/restart-policy.ts';
-import { isLive, type Cause } from '../lifecycle/states.ts';
-import { CoreState, type CoreOptions, type Operation, type Waiter } from './core/state.ts';
+import type { Cause } from '../lifecycle/states.ts';
 import { closure, lose, planCloses, requestStops } from './core/cascades.ts';
 import { cancelSoft, propagate, softOver, tryStart, withdraw } from './core/conditions.ts';
 import { move } from './core/move.ts';
-import { endReattach, REATTACH_MS } from './core/reattaching.ts';
 import {
-  clearLiveTimers,
-  dropWish,
-  killNow,
-  markStopping,
-  stopDeadline,
-  stopIfLeaf,
-  stopReleased,
-} from './core/stopping.ts';
+  beginOperation,
+  drained,
+  enterPhase,
+  fromRecord,
+  operationProgress,
+  provenEmpty,
+  proveAgain,
+  refuseForOperation,
+  stopBudgetSpent,
+  toRecord,
+} from './core/operations.ts';
+import { endReattach, REATTACH_MS } from './core/reattaching.ts';
+import { CoreState, type CoreOptions, type Waiter } from './core/state.ts';
+import { clearLiveTimers, dropWish, killNow, stopDeadline, stopReleased } from './core/stopping.ts';
 import { waitingFor } from './core/waiting-for.ts';
 import { PULLED_IN, type Member, type StopWish } from './member.ts';
 import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
 
 export { MERGE_WINDOW_MS } from './core/cascades.ts';
+export { STOP_ALL_BUDGET_MS } from './core/operations.ts';
 export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
 
-/** All of a full stop; then whatever is left is killed. */
-export const STOP_ALL_BUDGET_MS = 30_000;
 /** A recovery older than this is not continued after a crash of the master. */
 export const RESUME_WITHIN_MS = 3_600_000;
 /** Failures this soon after boot are start-up noise to the storm breaker, unless every daemon has settled before. */
 const BOOT_EXEMPT_MS = 180_000;
-/** How often the proof that nothing is left is asked for again while something is. */
-const PROVE_AGAIN_MS = 500;
-
 /** A command as its answer names it. */
 const inWords = ({ verb, daemons }: Command): string =>
   `${verb === 'start-profile' ? 'start' : verb} ${daemons.join(', ') || 'the whole profile'}`;
-
-/** How long an operation took, with its phases. */
-const timesOf = (took: OperationRecord['took']): string => {
-  const phases = Object.entries(took).map(([phase, ms]) => [phase, ms] as const);
-  const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
-  const all = phases.reduce((sum, [, ms]) => sum + ms, 0);
-  return `in ${seconds(all)} (${phases.map(([phase, ms]) => `${phase} ${seconds(ms)}`).join(', ')})`;
-};
 
 const DONE = (id: string, message: string, details?: CommandOutcome['details']): CommandOutcome =>
   details === undefined ? { id, ok: true, code: 'done', message } : { id, ok: true, code: 'done', message, details };
@@ -178,7 +170,7 @@ export class Core {
         this.#timer(input.timer);
         break;
       case 'proven-empty':
-        this.#provenEmpty(input.operation, input.left);
+        provenEmpty(this.#state, input.operation, input.left);
         break;
     }
     return this.#state.effects;
@@ -191,7 +183,7 @@ export class Core {
     propagate(this.#state, member);
     this.#state.cause = cause;
     if (this.#state.waiters.size > 0) this.#checkWaiters();
-    if (this.#state.operation?.phase === 'starting') this.#operationProgress();
+    if (this.#state.operation?.phase === 'starting') operationProgress(this.#state);
   }
 
   // ---------------------------------------------------------------------------------------------- boot
@@ -211,7 +203,7 @@ export class Core {
         interrupted.resumed = true;
         interrupted.seq = this.#state.inputSeq;
         this.#state.booted = true;
-        this.#enterPhase(interrupted.phase === 'starting' ? 'starting' : 'proving');
+        enterPhase(this.#state, interrupted.phase === 'starting' ? 'starting' : 'proving');
         return;
       }
       this.#state.operation = null;
@@ -236,7 +228,7 @@ export class Core {
     switch (command.verb) {
       case 'recover':
       case 'shutdown':
-        this.#beginOperation(command);
+        beginOperation(this.#state, command);
         return;
       case 'drill-begin':
       case 'drill-heal':
@@ -421,7 +413,7 @@ export class Core {
 
   #startProfile(command: Command): void {
     if (this.#state.operation !== null) {
-      this.#refuseForOperation(command);
+      refuseForOperation(this.#state, this.#state.operation, command);
       return;
     }
     const targets = command.daemons.length > 0 ? this.#targets(command) : this.members.filter((m) => m.spec.inProfile);
@@ -577,7 +569,7 @@ export class Core {
     this.#settle(member);
     if (oneShot) {
       stopReleased(this.#state);
-      this.#operationProgress();
+      operationProgress(this.#state);
     }
   }
 
@@ -705,7 +697,7 @@ export class Core {
 
   #lost(member: Member): void {
     lose(this.#state, member);
-    this.#operationProgress();
+    operationProgress(this.#state);
   }
 
   #backoffOver(member: Member): void {
@@ -788,13 +780,13 @@ export class Core {
       member.downAt = null;
       move(this.#state, member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
       stopReleased(this.#state);
-      this.#operationProgress();
+      operationProgress(this.#state);
       return;
     }
     if (wish?.then === 'failure' && this.#state.admission) {
       this.#recordError(member, wish.why, { message: wish.message, code: wish.why.toUpperCase() });
       this.#afterFailure(member, wish.why, wish.message, true, 'stopped');
-      this.#operationProgress();
+      operationProgress(this.#state);
       return;
     }
     this.#stoppedEarly(member, failure);
@@ -814,233 +806,12 @@ export class Core {
     stopReleased(this.#state);
     // What stops on its own (start-time-out, hang) takes its dependents along now; a planned stop already has.
     tryStart(this.#state, member);
-    this.#operationProgress();
+    operationProgress(this.#state);
   }
 
   // ---------------------------------------------------------------------------------------------- conditions
 
   // ---------------------------------------------------------------------------------------------- full recovery
-
-  #refuseForOperation(command: Command): void {
-    const running = this.#state.operation;
-    this.#state.reply({
-      id: command.id,
-      ok: false,
-      code: 'refused',
-      message: `cannot ${command.verb}: ${running?.verb ?? 'an operation'} is under way since ${running === null ? '' : `phase ${running.phase}`} (${running?.reason ?? ''})`,
-      remedy: 'wait for it ("master_loop status" shows its phase), then try again',
-      details: { operation: this.operation },
-    });
-  }
-
-  #beginOperation(command: Command): void {
-    const running = this.#state.operation;
-    if (running !== null && !(command.verb === 'shutdown' && running.verb === 'recover')) {
-      if (command.verb === 'shutdown' && running.verb === 'shutdown') this.#hurry(command);
-      else this.#refuseForOperation(command);
-      return;
-    }
-    if (running !== null) this.#endOperation('superseded', []);
-    this.#state.operation = {
-      id: command.id,
-      verb: command.verb === 'recover' ? 'recover' : 'shutdown',
-      phase: 'stopping',
-      origin: command.origin,
-      reason: command.reason,
-      drainMs: command.drainMs ?? 10_000,
-      resetFailed: command.resetFailed ?? command.origin === 'operator',
-      resumed: false,
-      startedWallMs: this.#state.wallMs,
-      phaseWallMs: this.#state.wallMs,
-      phaseAt: this.#state.at,
-      took: {},
-      seq: this.#state.inputSeq,
-      commandId: command.id,
-    };
-    if (command.waitMs <= 0) {
-      this.#state.reply({ id: command.id, ok: true, code: 'accepted', message: `${command.verb}: accepted` });
-      this.#state.operation.commandId = null;
-    }
-    this.#state.admission = this.#state.bug === 'restart-during-drain';
-    this.#enterPhase('stopping');
-  }
-
-  /** A second stop shortens the first: no more waiting for graceful ends. */
-  #hurry(command: Command): void {
-    this.#killAll(`full stop, shortened: ${command.reason}`);
-    this.#state.reply({
-      id: command.id,
-      ok: true,
-      code: 'accepted',
-      message: 'shutdown: shortened, everything is killed now',
-    });
-  }
-
-  #enterPhase(phase: OperationRecord['phase']): void {
-    const operation = this.#state.operation;
-    if (operation === null) return;
-    if (operation.phase !== phase && operation.phase !== 'done')
-      operation.took = { ...operation.took, [operation.phase]: this.#state.at - operation.phaseAt };
-    operation.phase = phase;
-    operation.phaseAt = this.#state.at;
-    operation.phaseWallMs = this.#state.wallMs;
-    this.#state.cause = operation.seq;
-    operation.seq = this.#state.note({ type: 'operation', operation: toRecord(operation, null, []) });
-    this.#state.cause = operation.seq;
-    switch (phase) {
-      case 'stopping':
-        this.#stopEverything();
-        break;
-      case 'proving':
-        this.#state.effects.push({ do: 'prove-empty', operation: operation.id });
-        break;
-      case 'draining':
-        this.#state.arm(`drain:${operation.id}`, operation.drainMs);
-        break;
-      case 'starting':
-        this.#startEverything(operation);
-        break;
-      case 'done':
-        break;
-    }
-  }
-
-  #stopEverything(): void {
-    this.#state.arm('stop-all', STOP_ALL_BUDGET_MS);
-    const why = this.#operationCause;
-    for (const member of this.members) {
-      withdraw(this.#state, member);
-      cancelSoft(this.#state, member);
-      if (member.state === 'RESTARTING') {
-        this.#state.cancelTimer(`backoff:${member.type}`);
-        member.nextAttemptAt = null;
-        member.nextAttemptWallMs = null;
-        move(this.#state, member, 'held', why, 'held by the full stop');
-      }
-      member.plan = null;
-      if (!isLive(member.state)) continue;
-      if (member.stopWish === null || member.state !== 'STOPPING')
-        member.stopWish = {
-          graceful: true,
-          then: 'wait',
-          why,
-          message: `full stop: ${this.#state.operation?.reason ?? ''}`,
-          cause: this.#state.cause,
-        };
-      else if (member.stopWish.then === 'failure') member.stopWish = { ...member.stopWish, then: 'wait' };
-      markStopping(this.#state, member);
-    }
-    for (const member of this.members) stopIfLeaf(this.#state, member);
-    this.#operationProgress();
-  }
-
-  /** A shutdown is somebody's word; what a recovery stops and starts says whether the clock asked for it. */
-  get #operationCause(): Cause {
-    if (this.#state.operation?.verb === 'shutdown') return 'operator';
-    return this.#state.operation?.origin === 'schedule' ? 'schedule' : 'recovery';
-  }
-
-  #killAll(message: string): void {
-    for (const member of this.members) {
-      if (!isLive(member.state)) continue;
-      if (member.state !== 'STOPPING') {
-        killNow(this.#state, member, 'wait', this.#operationCause, message);
-      } else {
-        this.#state.effects.push({ do: 'kill', daemon: member.type, generation: member.generation, full: true });
-      }
-    }
-  }
-
-  #operationProgress(): void {
-    const operation = this.#state.operation;
-    if (operation === null) return;
-    if (operation.phase === 'stopping' && this.#state.live === 0) {
-      this.#state.cancelTimer('stop-all');
-      this.#enterPhase('proving');
-    } else if (operation.phase === 'starting' && this.#startingDone()) this.#finishRecovery(operation);
-  }
-
-  #provenEmpty(operationId: string, left: readonly string[]): void {
-    const operation = this.#state.operation;
-    if (operation === null || operation.id !== operationId || operation.phase !== 'proving') return;
-    this.#state.follows(operation.seq);
-    if (left.length > 0) {
-      this.#state.arm(`prove:${operation.id}`, PROVE_AGAIN_MS);
-      return;
-    }
-    if (operation.verb === 'shutdown') {
-      this.#endOperation('stopped', []);
-      this.#state.effects.push({ do: 'leave' });
-      return;
-    }
-    this.#enterPhase('draining');
-  }
-
-  #startEverything(operation: Operation): void {
-    this.#state.admission = true;
-    this.#state.doneUpTo = 0;
-    for (const member of this.members) {
-      if (member.wanted !== 'up') continue;
-      if (member.state === 'FAILED' && operation.resetFailed) {
-        this.#state.clearCounter(member);
-        move(this.#state, member, 'want', this.#operationCause, 'FAILED is reset by the recovery');
-      }
-      if (member.startWhy === null) member.startWhy = this.#operationCause;
-    }
-    for (const member of this.members) tryStart(this.#state, member);
-    this.#operationProgress();
-  }
-
-  /**
-   * Every wanted daemon is up, or will not be without somebody acting. The place up to which that held is remembered, so
-   * asking after every transition costs the fleet once and not each time.
-   */
-  #startingDone(): boolean {
-    if (this.#state.notUp === 0) return true;
-    const done = (member: Member): boolean =>
-      member.wanted === 'down' ||
-      member.isUp() ||
-      member.state === 'FAILED' ||
-      (member.state === 'WAITING' && !member.permit && waitingFor(this.#state, member).some((wait) => wait.impossible));
-    while (this.#state.doneUpTo < this.members.length && done(this.members[this.#state.doneUpTo]!))
-      this.#state.doneUpTo++;
-    if (this.#state.doneUpTo < this.members.length) return false;
-    this.#state.doneUpTo = this.members.findIndex((member) => !done(member));
-    if (this.#state.doneUpTo >= 0) return false;
-    this.#state.doneUpTo = 0;
-    return true;
-  }
-
-  #finishRecovery(operation: Operation): void {
-    const notReady = this.members.filter((member) => member.wanted === 'up' && !member.isUp()).map((m) => m.type);
-    this.#endOperation(notReady.length > 0 ? 'degraded' : operation.resumed ? 'resumed' : 'recovered', notReady);
-  }
-
-  #endOperation(verdict: NonNullable<OperationRecord['verdict']>, notReady: readonly string[]): void {
-    const operation = this.#state.operation;
-    if (operation === null) return;
-    operation.took = { ...operation.took, [operation.phase]: this.#state.at - operation.phaseAt };
-    operation.phase = 'done';
-    operation.phaseWallMs = this.#state.wallMs;
-    const record = toRecord(operation, verdict, notReady);
-    this.#state.cause = operation.seq;
-    this.#state.note({ type: 'operation', operation: record });
-    this.#state.operation = null;
-    this.#state.lastOperation = record;
-    for (const timer of [`drain:${operation.id}`, 'stop-all']) this.#state.cancelTimer(timer);
-    if (operation.commandId === null) return;
-    const good = verdict === 'recovered' || verdict === 'resumed' || verdict === 'stopped';
-    this.#state.reply({
-      id: operation.commandId,
-      ok: good,
-      code: good ? 'done' : verdict === 'superseded' ? 'superseded' : 'failed',
-      message: good
-        ? `${operation.verb}: ${verdict} ${timesOf(operation.took)}`
-        : `cannot call the ${operation.verb} complete: ${verdict}${notReady.length > 0 ? `, not ready: ${notReady.join(', ')}` : ''}`,
-      ...(good ? {} : { remedy: `"master_loop why ${notReady[0] ?? 'DAEMON'}" shows the cause` }),
-      details: { operation: record },
-    });
-  }
 
   // ---------------------------------------------------------------------------------------------- storms
 
@@ -1148,15 +919,13 @@ export class Core {
         planCloses(this.#state, Number(rest));
         return;
       case 'stop-all':
-        if (this.#state.operation?.phase === 'stopping') this.#killAll('the budget of the full stop is spent');
+        stopBudgetSpent(this.#state);
         return;
       case 'drain':
-        if (this.#state.operation?.id === rest && this.#state.operation.phase === 'draining')
-          this.#enterPhase('starting');
+        drained(this.#state, rest);
         return;
       case 'prove':
-        if (this.#state.operation?.id === rest && this.#state.operation.phase === 'proving')
-          this.#state.effects.push({ do: 'prove-empty', operation: rest });
+        proveAgain(this.#state, rest);
         return;
       case 'storm':
         this.#stormTimer();
@@ -1193,31 +962,3 @@ const dependsOn = (from: Member, on: Member): boolean => {
   }
   return false;
 };
-
-const toRecord = (
-  operation: Operation,
-  verdict: OperationRecord['verdict'],
-  notReady: readonly string[],
-): OperationRecord => ({
-  id: operation.id,
-  verb: operation.verb,
-  phase: operation.phase,
-  origin: operation.origin,
-  reason: operation.reason,
-  drainMs: operation.drainMs,
-  resetFailed: operation.resetFailed,
-  resumed: operation.resumed,
-  startedWallMs: operation.startedWallMs,
-  phaseWallMs: operation.phaseWallMs,
-  took: { ...operation.took },
-  verdict,
-  notReady,
-});
-
-const fromRecord = (record: OperationRecord): Operation => ({
-  ...record,
-  phaseAt: 0,
-  took: { ...record.took },
-  seq: 0,
-  commandId: null,
-});

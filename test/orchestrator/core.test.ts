@@ -367,6 +367,7 @@ describe('the core: full recovery', () => {
     world.command('recover', []);
     const id = world.command('recover', []);
     expect(world.reply(id)).to.include({ ok: false, code: 'refused' });
+    expect(world.reply(id)?.details).to.deep.equal({ operation: world.core.operation }); // the record, no more
   });
 
   it('FAILED and operator stops survive a restart of the master; the counter too', () => {

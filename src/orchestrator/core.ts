@@ -13,15 +13,16 @@
 import { invariant } from '../errors.ts';
 import { COMMAND_MERGE, type ActVerb } from '../lifecycle/command-merge.ts';
 import type { EdgeEvent } from '../lifecycle/edge-rules.ts';
-import { decideRestart } from '../lifecycle/restart-policy.ts';
-import type { Cause } from '../lifecycle/states.ts';
-import { closure, lose, planCloses, requestStops } from './core/cascades.ts';
+import { boot } from './core/boot.ts';
+import { closure, planCloses, requestStops } from './core/cascades.ts';
 import { cancelSoft, propagate, softOver, tryStart, withdraw } from './core/conditions.ts';
+import { exited, startFailed } from './core/endings.ts';
+import { reattached, reattachTooLate, verdict } from './core/evidence.ts';
+import { backoffOver, stableLongEnough } from './core/failures.ts';
 import { move } from './core/move.ts';
 import {
   beginOperation,
   drained,
-  enterPhase,
   fromRecord,
   operationProgress,
   provenEmpty,
@@ -30,21 +31,19 @@ import {
   stopBudgetSpent,
   toRecord,
 } from './core/operations.ts';
-import { endReattach, REATTACH_MS } from './core/reattaching.ts';
+import { ready, startBegun, startTooLate } from './core/starts.ts';
 import { CoreState, type CoreOptions, type Waiter } from './core/state.ts';
-import { clearLiveTimers, dropWish, killNow, stopDeadline, stopReleased } from './core/stopping.ts';
+import { stopDeadline } from './core/stopping.ts';
+import { stormCalms } from './core/storms.ts';
 import { waitingFor } from './core/waiting-for.ts';
-import { PULLED_IN, type Member, type StopWish } from './member.ts';
-import type { Command, CommandOutcome, Effect, FailureReport, Input, OperationRecord, WaitingFor } from './types.ts';
+import { PULLED_IN, type Member } from './member.ts';
+import type { Command, CommandOutcome, Effect, Input, OperationRecord, WaitingFor } from './types.ts';
 
+export { RESUME_WITHIN_MS } from './core/boot.ts';
 export { MERGE_WINDOW_MS } from './core/cascades.ts';
 export { STOP_ALL_BUDGET_MS } from './core/operations.ts';
 export { CORE_BUGS, type CoreBug, type CoreOptions } from './core/state.ts';
 
-/** A recovery older than this is not continued after a crash of the master. */
-export const RESUME_WITHIN_MS = 3_600_000;
-/** Failures this soon after boot are start-up noise to the storm breaker, unless every daemon has settled before. */
-const BOOT_EXEMPT_MS = 180_000;
 /** A command as its answer names it. */
 const inWords = ({ verb, daemons }: Command): string =>
   `${verb === 'start-profile' ? 'start' : verb} ${daemons.join(', ') || 'the whole profile'}`;
@@ -143,28 +142,28 @@ export class Core {
     this.#state.cause = seq;
     switch (input.kind) {
       case 'boot':
-        this.#boot();
+        boot(this.#state);
         break;
       case 'command':
         this.#command(input.command);
         break;
       case 'start-begun':
-        this.#startBegun(this.#state.known(input.daemon), input.generation);
+        startBegun(this.#state, this.#state.known(input.daemon), input.generation);
         break;
       case 'ready':
-        this.#ready(this.#state.known(input.daemon), input.generation);
+        ready(this.#state, this.#state.known(input.daemon), input.generation);
         break;
       case 'start-failed':
-        this.#startFailed(this.#state.known(input.daemon), input.generation, input.failure, input.cause);
+        startFailed(this.#state, this.#state.known(input.daemon), input.generation, input.failure, input.cause);
         break;
       case 'exited':
-        this.#exited(this.#state.known(input.daemon), input.generation, input.failure, input.forced);
+        exited(this.#state, this.#state.known(input.daemon), input.generation, input.failure, input.forced);
         break;
       case 'verdict':
-        this.#verdict(this.#state.known(input.daemon), input.generation, input.verdict, input.message);
+        verdict(this.#state, this.#state.known(input.daemon), input.generation, input.verdict, input.message);
         break;
       case 'reattached':
-        this.#reattached(this.#state.known(input.daemon), input.generation, input.ok, input.message);
+        reattached(this.#state, this.#state.known(input.daemon), input.generation, input.ok, input.message);
         break;
       case 'timer':
         this.#timer(input.timer);
@@ -184,42 +183,6 @@ export class Core {
     this.#state.cause = cause;
     if (this.#state.waiters.size > 0) this.#checkWaiters();
     if (this.#state.operation?.phase === 'starting') operationProgress(this.#state);
-  }
-
-  // ---------------------------------------------------------------------------------------------- boot
-
-  #boot(): void {
-    if (this.#state.admission) return;
-    this.#state.bootAt = this.#state.at;
-    for (const member of this.members) {
-      member.seq = this.#state.inputSeq;
-      member.sinceWallMs = this.#state.wallMs;
-      this.#state.touched.add(member);
-    }
-    const interrupted = this.#state.operation;
-    if (interrupted !== null) {
-      const young = this.#state.wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;
-      if (interrupted.verb === 'recover' && interrupted.phase !== 'done' && young) {
-        interrupted.resumed = true;
-        interrupted.seq = this.#state.inputSeq;
-        this.#state.booted = true;
-        enterPhase(this.#state, interrupted.phase === 'starting' ? 'starting' : 'proving');
-        return;
-      }
-      this.#state.operation = null;
-    }
-    this.#state.admission = true;
-    for (const member of this.members) if (member.state === 'WAITING') this.#state.unsettled++;
-    this.#state.booted = this.#state.unsettled === 0;
-    for (const member of this.members) tryStart(this.#state, member);
-  }
-
-  /** One member has come to its first outcome since boot. */
-  #settle(member: Member): void {
-    if (this.#state.booted || member.settled) return;
-    member.settled = true;
-    this.#state.unsettled--;
-    if (this.#state.unsettled <= 0) this.#state.booted = true;
   }
 
   // ---------------------------------------------------------------------------------------------- commands
@@ -524,348 +487,6 @@ export class Core {
     for (const waiter of this.#state.waiters) this.#checkWaiter(waiter);
   }
 
-  // ---------------------------------------------------------------------------------------------- starting
-
-  #startBegun(member: Member, generation: number): void {
-    if (!member.permit || generation !== member.generation) {
-      this.#state.effects.push({ do: 'release-slot', daemon: member.type, generation });
-      return;
-    }
-    this.#state.follows(member.seq);
-    member.permit = false;
-    member.backoffOver = false;
-    const restarted = member.downAt !== null || member.state === 'RESTARTING';
-    move(
-      this.#state,
-      member,
-      'start-begun',
-      member.startWhy,
-      restarted ? `start ${generation}: again` : `start ${generation}`,
-    );
-    member.startedWallMs = this.#state.wallMs;
-    member.startWhy = null;
-    this.#state.arm(`start:${member.type}`, member.spec.startMs);
-    this.#state.effects.push({ do: 'launch', daemon: member.type, generation });
-  }
-
-  #ready(member: Member, generation: number): void {
-    if (generation !== member.generation) return;
-    const { oneShot } = member.spec;
-    if (oneShot && member.stopWish !== null && this.#endedInStop(member, member.stopWish)) return;
-    if (member.state !== 'STARTING' || member.stopWish !== null) return;
-    this.#state.follows(member.seq);
-    this.#state.cancelTimer(`start:${member.type}`);
-    member.readyAt = this.#state.at;
-    member.readyWallMs = this.#state.wallMs;
-    member.streak = 0;
-    if (member.downAt !== null) {
-      member.lastRecoveryMs = this.#state.at - member.downAt;
-      member.downAt = null;
-    }
-    for (const edge of member.needs) edge.lost = false;
-    if (this.#state.bug === 'ready-clears-counter') member.restarts = 0;
-    move(this.#state, member, oneShot ? 'completed' : 'ready', null, oneShot ? 'completed' : 'ready');
-    if (!oneShot && member.restarts > 0) this.#state.arm(`stable:${member.type}`, member.spec.restart.stableMs);
-    this.#settle(member);
-    if (oneShot) {
-      stopReleased(this.#state);
-      operationProgress(this.#state);
-    }
-  }
-
-  /**
-   * A one-shot task is gone when it says that it is ready, so for one that was to stop this is the proof. When it was to
-   * stop only because of others, it has done its job all the same.
-   * @returns false when it counts as completed
-   */
-  #endedInStop(member: Member, wish: StopWish): boolean {
-    if (member.state === 'STOPPING') {
-      this.#stopped(member, null);
-      return true;
-    }
-    if (member.state !== 'STARTING') return true;
-    if (member.wanted === 'down' || (wish.why === 'operator' && this.#state.operation === null)) {
-      this.#state.follows(member.seq);
-      this.#stoppedEarly(member, null);
-      return true;
-    }
-    dropWish(this.#state, member);
-    return false;
-  }
-
-  // ---------------------------------------------------------------------------------------------- failing
-
-  #startFailed(
-    member: Member,
-    generation: number,
-    failure: FailureReport,
-    why: 'start-failed' | 'import-failed' | 'config',
-  ): void {
-    if (generation !== member.generation || (member.state !== 'STARTING' && member.state !== 'STOPPING')) return;
-    if (member.state === 'STOPPING') {
-      this.#stopped(member, failure);
-      return;
-    }
-    this.#failed(member, why, failure, why === 'start-failed');
-  }
-
-  #exited(member: Member, generation: number, failure: FailureReport | null, forced: boolean): void {
-    if (generation !== member.generation && this.#state.bug !== 'forget-a-generation') return;
-    if (member.state === 'STOPPING') {
-      this.#stopped(member, failure);
-      return;
-    }
-    if (member.state !== 'STARTING' && member.state !== 'RUNNING') return;
-    if (member.stopWish !== null && member.stopWish.then !== 'failure') {
-      this.#stoppedEarly(member, failure);
-      return;
-    }
-    this.#failed(
-      member,
-      'exit',
-      failure ?? { message: forced ? 'killed' : 'ended without being asked', code: 'EXIT' },
-      true,
-    );
-  }
-
-  /** It is gone and was not asked to go. */
-  #failed(member: Member, why: Cause, failure: FailureReport, retryable: boolean): void {
-    const cause: Cause = member.drill ? 'drill' : why;
-    this.#recordError(member, cause, failure);
-    clearLiveTimers(this.#state, member);
-    if (member.downAt === null) member.downAt = this.#state.at;
-    this.#afterFailure(member, cause, failure.message, retryable, 'exited');
-  }
-
-  #recordError(member: Member, why: Cause, failure: FailureReport): void {
-    member.lastError = { message: failure.message, code: failure.code, why, wallMs: this.#state.wallMs };
-    member.everFailed = true;
-    member.startWhy = why;
-  }
-
-  /** Decides what follows a failure, moves, cascades. `from` tells which rows of the table apply. */
-  #afterFailure(member: Member, why: Cause, message: string, retryable: boolean, from: 'exited' | 'stopped'): void {
-    dropWish(this.#state, member);
-    const secondary = member.unmetHard > 0;
-    const drill = why === 'drill'; // what was going on before the drill began is its own
-    const charged = this.#state.bug === 'skip-a-charge' && member.restarts === 2 ? 1 : member.restarts;
-    const decision = decideRestart(member.spec.restart, {
-      charged,
-      secondary,
-      drill,
-      retryable,
-      autoRestart: member.spec.autoRestart,
-    });
-    member.rule = decision.rule;
-    this.#settle(member);
-    if (decision.kind === 'hold') {
-      member.secondaryFailures++;
-      move(this.#state, member, from === 'exited' ? 'exited-secondary' : 'stopped-wanted', why, message);
-      stopReleased(this.#state);
-      this.#lost(member);
-      tryStart(this.#state, member);
-      return;
-    }
-    if (decision.kind === 'give-up') {
-      move(
-        this.#state,
-        member,
-        from === 'exited' ? 'exited-last' : 'stopped-last',
-        why,
-        `${message} (${decision.rule})`,
-      );
-      stopReleased(this.#state);
-      this.#lost(member);
-      return;
-    }
-    if (decision.charge) {
-      member.restarts++;
-      member.countRestart(this.#state.wallMs);
-    } else member.drillFailures++; // counted apart: a rehearsal is no restart that anybody should be woken for
-    const delayMs =
-      this.#state.bug === 'double-backoff-early' && member.restarts === 3 ? decision.delayMs / 2 : decision.delayMs;
-    member.nextAttemptAt = this.#state.at + delayMs;
-    member.nextAttemptWallMs = this.#state.wallMs + delayMs;
-    move(this.#state, member, from === 'exited' ? 'exited' : 'stopped-failure', why, `${message} (${decision.rule})`);
-    stopReleased(this.#state);
-    this.#lost(member);
-    const pastBoot = this.#state.booted || this.#state.at - this.#state.bootAt > BOOT_EXEMPT_MS;
-    if (!drill && !member.spec.critical && pastBoot && this.#state.storm.record(member.type, this.#state.at))
-      this.#stormOpened();
-    this.#state.arm(`backoff:${member.type}`, delayMs);
-  }
-
-  #lost(member: Member): void {
-    lose(this.#state, member);
-    operationProgress(this.#state);
-  }
-
-  #backoffOver(member: Member): void {
-    if (member.state !== 'RESTARTING') return;
-    this.#state.follows(member.seq);
-    member.nextAttemptAt = null;
-    member.nextAttemptWallMs = null;
-    member.backoffOver = true;
-    tryStart(this.#state, member);
-    if (member.permit || member.heldByStorm) return;
-    member.backoffOver = false;
-    cancelSoft(this.#state, member);
-    move(this.#state, member, 'held', member.startWhy, 'its delay is over, but a condition is missing');
-    tryStart(this.#state, member);
-  }
-
-  // ---------------------------------------------------------------------------------------------- health
-
-  #verdict(
-    member: Member,
-    generation: number,
-    verdict: 'healthy' | 'degraded' | 'unhealthy' | 'late' | 'missed' | 'unknown',
-    message: string,
-  ): void {
-    if (generation !== member.generation || member.state !== 'RUNNING' || member.stopWish !== null) return;
-    if (verdict === 'unknown') return;
-    this.#state.touched.add(member);
-    if (verdict === 'healthy' || verdict === 'degraded' || verdict === 'late') {
-      member.streak = 0;
-      return;
-    }
-    member.streak++;
-    member.healthFailures++;
-    if (member.streak < member.spec.health.failures) return;
-    const why: Cause = member.drill ? 'drill' : verdict === 'missed' ? 'hung' : 'unhealthy';
-    const text = `${member.streak} failed health checks in a row: ${message}`;
-    member.rule = `${member.spec.health.failures} failed health checks in a row restart a daemon`;
-    if (verdict === 'missed') {
-      killNow(this.#state, member, 'failure', why, text);
-      return;
-    }
-    requestStops(this.#state, [member], 'lost', { graceful: true, then: 'failure', why, message: text });
-  }
-
-  #reattached(member: Member, generation: number, ok: boolean, message: string): void {
-    if (generation !== member.generation || !member.reattaching) return;
-    endReattach(this.#state, member);
-    this.#state.follows(member.reattachSeq);
-    if (ok) {
-      for (const edge of member.needs) if (edge.on.state === 'RUNNING') edge.lost = false;
-      this.#state.touched.add(member);
-      return;
-    }
-    this.#upgradeReattach(member, message);
-  }
-
-  /** It could not prove its subscriptions in time: a restart does what re-attaching could not. */
-  #upgradeReattach(member: Member, message: string): void {
-    if (member.state !== 'RUNNING' || member.stopWish !== null) return;
-    member.rule = 're-attaching failed within its deadline: upgraded to a restart';
-    member.countRestart(this.#state.wallMs);
-    member.startWhy = 'dependency-lost';
-    requestStops(this.#state, [member], 'lost', {
-      graceful: true,
-      then: 'wait',
-      why: 'dependency-lost',
-      message: `re-attach failed: ${message}`,
-    });
-  }
-
-  // ---------------------------------------------------------------------------------------------- stopping
-
-  /** Proof that a start which was asked to stop is gone. */
-  #stopped(member: Member, failure: FailureReport | null): void {
-    this.#state.follows(member.seq);
-    this.#state.cancelTimer(`stop:${member.type}`);
-    const wish = member.stopWish;
-    if (member.wanted === 'down') {
-      dropWish(this.#state, member);
-      member.downAt = null;
-      move(this.#state, member, 'stopped', wish?.why ?? 'operator', failure?.message ?? 'stopped');
-      stopReleased(this.#state);
-      operationProgress(this.#state);
-      return;
-    }
-    if (wish?.then === 'failure' && this.#state.admission) {
-      this.#recordError(member, wish.why, { message: wish.message, code: wish.why.toUpperCase() });
-      this.#afterFailure(member, wish.why, wish.message, true, 'stopped');
-      operationProgress(this.#state);
-      return;
-    }
-    this.#stoppedEarly(member, failure);
-  }
-
-  /** It is gone, was to go anyway, and is wanted again (or not): no charge. */
-  #stoppedEarly(member: Member, failure: FailureReport | null): void {
-    const wish = member.stopWish;
-    clearLiveTimers(this.#state, member);
-    dropWish(this.#state, member);
-    if (member.wanted === 'down' && member.state !== 'STOPPING')
-      move(this.#state, member, 'stop', wish?.why ?? 'operator', wish?.message ?? 'stop');
-    if (member.wanted === 'down')
-      move(this.#state, member, 'stopped', wish?.why ?? null, failure?.message ?? 'stopped');
-    else move(this.#state, member, 'stopped-wanted', wish?.why ?? null, failure?.message ?? 'stopped; wanted again');
-    if (member.startWhy === null && wish !== null) member.startWhy = wish.why;
-    stopReleased(this.#state);
-    // What stops on its own (start-time-out, hang) takes its dependents along now; a planned stop already has.
-    tryStart(this.#state, member);
-    operationProgress(this.#state);
-  }
-
-  // ---------------------------------------------------------------------------------------------- conditions
-
-  // ---------------------------------------------------------------------------------------------- full recovery
-
-  // ---------------------------------------------------------------------------------------------- storms
-
-  #stormOpened(): void {
-    const root = this.#stormRoot();
-    this.#state.effects.push({
-      do: 'alert',
-      alert: {
-        name: 'storm',
-        daemon: root,
-        message: `restart storm: ${this.#state.storm.failing(this.#state.at).size} daemons keep failing; restarts of non-critical daemons are held. Likely root: ${root}`,
-        resolved: false,
-      },
-    });
-    this.#state.arm('storm', this.#state.storm.tryClose(this.#state.at) ?? 0);
-  }
-
-  /** The daemon that most of the failures hang from: a failing one, or something they depend on that is not up. */
-  #stormRoot(): string {
-    const failing = this.#state.storm.failing(this.#state.at);
-    const score = new Map<Member, number>();
-    for (const [type, count] of failing) {
-      const seen = new Set<Member>([this.#state.known(type)]);
-      for (const member of seen) {
-        if (failing.has(member.type) || !member.isUp()) score.set(member, (score.get(member) ?? 0) + count);
-        for (const edge of member.needs) if (edge.kind === 'hard') seen.add(edge.on);
-      }
-    }
-    let best: Member | null = null;
-    for (const [member, value] of score) {
-      const top: number = best === null ? -1 : (score.get(best) ?? 0);
-      if (value > top || (value === top && best !== null && dependsOn(best, member))) best = member;
-    }
-    return best?.type ?? 'unknown';
-  }
-
-  #stormTimer(): void {
-    const left = this.#state.storm.tryClose(this.#state.at);
-    if (left === null) return;
-    if (left > 0) {
-      this.#state.arm('storm', left);
-      return;
-    }
-    this.#state.effects.push({
-      do: 'alert',
-      alert: { name: 'storm', daemon: '', message: 'the restart storm is over; held restarts go on', resolved: true },
-    });
-    for (const member of this.members) {
-      if (!member.heldByStorm) continue;
-      member.heldByStorm = false;
-      tryStart(this.#state, member);
-    }
-  }
-
   // ---------------------------------------------------------------------------------------------- timers
 
   #timer(timer: string): void {
@@ -874,45 +495,24 @@ export class Core {
     const rest = split < 0 ? '' : timer.slice(split + 1);
     switch (kind) {
       case 'backoff':
-        this.#backoffOver(this.#state.known(rest));
+        backoffOver(this.#state, this.#state.known(rest));
         return;
-      case 'start': {
-        const member = this.#state.known(rest);
-        if (member.state !== 'STARTING' || member.stopWish !== null) return;
-        this.#state.follows(member.seq);
-        const seconds = member.spec.startMs / 1000;
-        killNow(
-          this.#state,
-          member,
-          'failure',
-          member.drill ? 'drill' : 'start-timeout',
-          `not ready within ${seconds} s`,
-        );
+      case 'start':
+        startTooLate(this.#state, this.#state.known(rest));
         return;
-      }
       case 'stop':
         stopDeadline(this.#state, this.#state.known(rest));
         return;
-      case 'stable': {
-        const member = this.#state.known(rest);
-        if (member.state !== 'RUNNING' || member.restarts === 0) return;
-        this.#state.follows(member.seq);
-        member.restarts = 0;
-        this.#state.keep(member, `restart counter cleared: RUNNING for ${member.spec.restart.stableMs / 1000} s`);
+      case 'stable':
+        stableLongEnough(this.#state, this.#state.known(rest));
         return;
-      }
       case 'soft':
         this.#state.follows(this.#state.known(rest).seq);
         softOver(this.#state, this.#state.known(rest));
         return;
-      case 'reattach': {
-        const member = this.#state.known(rest);
-        if (!member.reattaching) return;
-        member.reattaching = false;
-        this.#state.follows(member.reattachSeq);
-        this.#upgradeReattach(member, `no proof within ${REATTACH_MS / 1000} s`);
+      case 'reattach':
+        reattachTooLate(this.#state, this.#state.known(rest));
         return;
-      }
       case 'plan':
         this.#state.inputCause = Number(rest);
         this.#state.cause = Number(rest);
@@ -928,7 +528,7 @@ export class Core {
         proveAgain(this.#state, rest);
         return;
       case 'storm':
-        this.#stormTimer();
+        stormCalms(this.#state);
         return;
       case 'wait': {
         for (const waiter of this.#state.waiters) {
@@ -950,15 +550,4 @@ export class Core {
         throw invariant(`unknown timer ${timer}`);
     }
   }
-
-  // ---------------------------------------------------------------------------------------------- the one setter
 }
-
-const dependsOn = (from: Member, on: Member): boolean => {
-  const seen = new Set<Member>([from]);
-  for (const member of seen) {
-    if (member === on) return true;
-    for (const edge of member.needs) if (edge.kind === 'hard') seen.add(edge.on);
-  }
-  return false;
-};

@@ -1,6 +1,6 @@
 /**
  * Edges with `onLoss: reattach`: the dependent stays up without the other end, and must prove its subscriptions within a
- * deadline once the other end is ready again. This is the bookkeeping of it.
+ * deadline once the other end is ready again. This is the bookkeeping; what comes of the answer is in evidence.ts.
  */
 import { edgeAction } from '../../lifecycle/edge-rules.ts';
 import type { Member } from '../member.ts';

@@ -107,6 +107,8 @@ const joinPlan = (core: CoreState, member: Member): void => {
 
 /** The window of a plan is over: its members may start, root first as their conditions come to hold. */
 export const planCloses = (core: CoreState, id: number): void => {
+  core.inputCause = id; // a plan is named by the number of the record that opened it
+  core.cause = id;
   const plan = core.plan;
   if (plan === null || plan.id !== id || !plan.open) return;
   plan.open = false;

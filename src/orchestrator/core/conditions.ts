@@ -87,6 +87,7 @@ export const cancelSoft = (core: CoreState, member: Member): void => {
 
 /** The wait for soft and order edges is over: those that have waited their time no longer count. */
 export const softOver = (core: CoreState, member: Member): void => {
+  core.follows(member.seq);
   if (!member.softArmed) return;
   member.softArmed = false;
   for (const edge of member.needs) {

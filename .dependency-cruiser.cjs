@@ -40,8 +40,21 @@ module.exports = {
       name: 'core-is-pure',
       comment: 'the core decides; time and chance arrive with the input',
       severity: 'error',
-      from: { path: '^src/orchestrator/core' },
+      from: { path: '^src/orchestrator/(core|member)' },
       to: { path: '^(src/seams/|src/runtimes/|rxjs|p-queue|node:)' },
+    },
+    only(
+      'core-knows-no-shell',
+      '^src/orchestrator/core',
+      ['^src/errors', '^src/lifecycle/', '^src/fleet/types', '^src/orchestrator/(member|types)\\.ts$'],
+      'the core decides from its inputs, its members and the tables',
+    ),
+    {
+      name: 'core-has-one-entrance',
+      comment: 'the files of src/orchestrator/core change what the core holds; others go through core.ts',
+      severity: 'error',
+      from: { pathNot: '^src/orchestrator/core' },
+      to: { path: '^src/orchestrator/core/' },
     },
     {
       name: 'no-sibling-daemons',

@@ -70,7 +70,8 @@ export class Supervisor {
   readonly #clock: Clock;
   readonly #startedWallMs: number;
   readonly #health = new Map<string, LastHealth>();
-  readonly #evidence = new Map<string, { readonly health: Health; readonly at: number }>();
+  /** Of one start: what spoke against the last one says nothing of the next. */
+  readonly #evidence = new Map<string, { readonly health: Health; readonly generation: number; readonly at: number }>();
   /** Generation of which a check was good: its grace is over. */
   readonly #provenGood = new Map<string, number>();
   readonly #turnListeners = new Set<(report: TurnReport) => void>();
@@ -138,8 +139,9 @@ export class Supervisor {
 
   /** Evidence from outside about a daemon; overrides what it says of itself while it is worse. */
   reportEvidence(daemon: string, health: Health): void {
-    if (this.core.get(daemon) === undefined) return;
-    this.#evidence.set(daemon, { health, at: this.#clock.monotonicMs() });
+    const member = this.core.get(daemon);
+    if (member === undefined) return;
+    this.#evidence.set(daemon, { health, generation: member.generation, at: this.#clock.monotonicMs() });
   }
 
   // ---------------------------------------------------------------------------------------------- looking
@@ -303,7 +305,8 @@ export class Supervisor {
       evidence: (daemon) => {
         const evidence = this.#evidence.get(daemon);
         if (evidence === undefined) return null;
-        if (this.#clock.monotonicMs() - evidence.at <= EVIDENCE_MS) return evidence.health;
+        const isOfNow = evidence.generation === this.core.get(daemon)?.generation;
+        if (isOfNow && this.#clock.monotonicMs() - evidence.at <= EVIDENCE_MS) return evidence.health;
         this.#evidence.delete(daemon);
         return null;
       },

@@ -267,6 +267,18 @@ describe('Health: what a daemon says', () => {
     supervisor.dispose();
   });
 
+  it('evidence against one start says nothing of the next', async () => {
+    const { clock, supervisor, restarted } = await booted(saying(() => healthy()));
+    await clock.advance(2_000);
+    supervisor.reportEvidence('A', unhealthy('its process is gone'));
+    expect(await restarted(5_000)).to.be.a('number');
+    await clock.advance(3_000);
+    expect(supervisor.statusOf('A')).to.include({ state: 'RUNNING', generation: 2 });
+    expect(supervisor.statusOf('A')?.health.status).to.equal('healthy');
+    expect(await restarted(60_000)).to.equal(null);
+    supervisor.dispose();
+  });
+
   it('a stall of the loop in the middle of two failures neither adds one nor forgives them', async () => {
     let say = healthy();
     const { clock, supervisor } = await booted(saying(() => say));

@@ -60,6 +60,10 @@ export interface FleetMember {
   /** Monotonic milliseconds; null when it never was. */
   readonly readyAt: number | null;
   readonly lastHeartbeatAt: number | null;
+  /** When the oldest call into it that is under way (a cycle, a handler) last moved; null when none is. */
+  readonly movedAt: number | null;
+  /** Of each of its cycles: the period, and when it last went through (or, until it did, could first have run). */
+  readonly cycles: readonly { readonly periodSeconds: number; readonly wentThroughAt: number }[];
   readonly processes: readonly { readonly name: string; readonly pid: number; readonly alive: boolean }[];
 }
 

@@ -215,6 +215,8 @@ export class Supervisor {
         health: this.#healthOf(member)?.health ?? unknown(),
         readyAt: member.readyAt,
         lastHeartbeatAt: facts?.heartbeatAt ?? null,
+        movedAt: facts?.movedAt ?? null,
+        cycles: facts?.cycles ?? [],
         processes: this.#options.processesOf(member.type).map((process) => ({ ...process, alive: true })),
       };
     });

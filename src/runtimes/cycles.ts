@@ -32,9 +32,17 @@ export interface CycleOwner {
   cycleFailed(error: unknown): void;
 }
 
+/** Of one cycle: its period, and when it last went through. */
+export interface CycleAge {
+  readonly periodSeconds: number;
+  /** Monotonic milliseconds; until it first does, when it could first have run. */
+  readonly wentThroughAt: number;
+}
+
 interface Turning {
   readonly cycle: Cycle;
   timer: Timer | null;
+  wentThroughAt: number;
 }
 
 export class Cycles {
@@ -53,7 +61,8 @@ export class Cycles {
   }
 
   start(cycles: readonly Cycle[], random: Random): void {
-    this.#turning = cycles.map((cycle) => ({ cycle, timer: null }));
+    const now = this.#clock.monotonicMs();
+    this.#turning = cycles.map((cycle) => ({ cycle, timer: null, wentThroughAt: now }));
     for (const turning of this.#turning) {
       const periodMs = periodOf(turning.cycle);
       const spread = random.uniform() * Math.min(SPREAD_MS, periodMs);
@@ -75,6 +84,10 @@ export class Cycles {
       recentFailed: this.#outcomes.filter((ok) => !ok).length,
       lastError: this.#lastError,
     };
+  }
+
+  get ages(): readonly CycleAge[] {
+    return this.#turning.map(({ cycle: { periodSeconds }, wentThroughAt }) => ({ periodSeconds, wentThroughAt }));
   }
 
   #schedule(turning: Turning, delayMs: number): void {
@@ -104,7 +117,8 @@ export class Cycles {
     this.#finished++;
     this.#outcomes.push(ok);
     if (this.#outcomes.length > WINDOW) this.#outcomes.shift();
-    if (!ok) {
+    if (ok) turning.wentThroughAt = this.#clock.monotonicMs();
+    else {
       this.#failed++;
       this.#lastError = error instanceof Error ? error.message : String(error);
       if (!this.#stopped) this.#owner.cycleFailed(error);

@@ -19,7 +19,7 @@ import type { FileSystem } from '../seams/file-system.ts';
 import type { Network } from '../seams/network.ts';
 import type { Random } from '../seams/random.ts';
 import type { Attribution } from './attribution.ts';
-import { Cycles, type CycleOwner } from './cycles.ts';
+import { Cycles, type CycleAge, type CycleOwner } from './cycles.ts';
 import { END_PROCESS_GRACE_MS, startContext, type ContextParts } from './context.ts';
 import { Call, isPromise, PROBE, Scope, scopeClosed } from './scope.ts';
 
@@ -485,16 +485,22 @@ export class InProcessRuntime {
     return this.#leaked.get(daemon) ?? 0;
   }
 
-  /** Live facts of a daemon's present start, for the fleet view. */
-  facts(
-    daemon: string,
-  ): { readonly heartbeatAt: number | null; readonly progressAt: number; readonly lag: number } | null {
+  /** Live facts of a daemon's present start, for the fleet view. Times are monotonic milliseconds. */
+  facts(daemon: string): {
+    readonly heartbeatAt: number | null;
+    /** When the oldest call into it that is under way last moved; null when none is. */
+    readonly movedAt: number | null;
+    readonly cycles: readonly CycleAge[];
+  } | null {
     const start = this.#starts.get(daemon);
     if (start === undefined) return null;
+    const { heartbeatAt } = start.scope;
+    let oldest: Call | null = null;
+    for (const call of start.calls ?? []) if (call.what !== 'start') oldest ??= call;
     return {
-      heartbeatAt: start.scope.heartbeatAt,
-      progressAt: start.scope.progressAt,
-      lag: start.client?.handlersRunning ?? 0,
+      heartbeatAt,
+      movedAt: oldest === null ? null : Math.max(oldest.progressAt, heartbeatAt ?? -Infinity),
+      cycles: start.cycles?.ages ?? [],
     };
   }
 

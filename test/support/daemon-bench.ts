@@ -92,6 +92,8 @@ export interface BenchOptions {
   readonly services?: Readonly<Record<string, unknown>>;
   /** Other members of the fleet, for daemons that look at it. */
   readonly members?: () => readonly FleetMember[];
+  /** How late the master's loop is; absent: not at all. */
+  readonly lagMs?: () => number;
 }
 
 interface Running {
@@ -154,7 +156,12 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
   };
   const fleetView: FleetView = {
     daemons: () => options.members?.() ?? [],
-    master: () => ({ pid: process.pid, port: 0, controlSocket: join(runFolder, 'control.sock'), lagMs: 0 }),
+    master: () => ({
+      pid: process.pid,
+      port: 0,
+      controlSocket: join(runFolder, 'control.sock'),
+      lagMs: options.lagMs?.() ?? 0,
+    }),
     ask: (verb, daemon, reason) => {
       asked.push({ verb, daemon, reason });
       return Promise.resolve({ accepted: true, message: 'noted' });

@@ -42,6 +42,8 @@ export interface LiveFleetOptions {
   /** What an earlier master left; absent: a new one. */
   readonly folder?: string;
   readonly fleet?: Partial<Pick<Fleet, 'alerts' | 'alertSinks' | 'schedule'>>;
+  /** What the router goes by; absent: real time. */
+  readonly routerClock?: Clock;
 }
 
 export interface LiveFleet {
@@ -114,7 +116,10 @@ export const liveFleet = async (options: LiveFleetOptions): Promise<LiveFleet> =
   const restored = restoreState(journal.recovered);
   const attribution = createAttribution();
   const router = fleet.daemons.some(({ type }) => type === 'EVENT_ROUTER')
-    ? createRouterHost({ file: join(folder, 'events.db'), catalogue: RINGRIFT_EVENTS, clock, random })
+    ? createRouterHost({
+        ...{ file: join(folder, 'events.db'), catalogue: RINGRIFT_EVENTS, random },
+        clock: options.routerClock ?? clock,
+      })
     : null;
   router?.declare(
     fleet.daemons.flatMap(({ type, critical, definition: { subscribes, maxInFlight } }) =>

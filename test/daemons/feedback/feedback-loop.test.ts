@@ -137,7 +137,7 @@ describe('FEEDBACK_LOOP', function () {
     await putGames(bench.floor, ['a']);
     const member = (state: string): FleetMember => ({
       ...{ type: 'EVALUATION', state, wanted: 'up', generation: 1, health: healthy() },
-      ...{ readyAt: 1, lastHeartbeatAt: null, processes: [] },
+      ...{ readyAt: 1, lastHeartbeatAt: null, movedAt: null, cycles: [], processes: [] },
     });
     await bench.start(feedbackLoop, { ...QUICK, periodSeconds: 60 });
     for (const [state, intensity] of [

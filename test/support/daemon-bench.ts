@@ -92,6 +92,8 @@ export interface BenchOptions {
   readonly services?: Readonly<Record<string, unknown>>;
   /** Other members of the fleet, for daemons that look at it. */
   readonly members?: () => readonly FleetMember[];
+  /** A folder of the caller's, which stays when the bench is closed; absent: a new one, which goes with it. */
+  readonly dataDir?: string;
   /** How late the master's loop is; absent: not at all. */
   readonly lagMs?: () => number;
 }
@@ -107,7 +109,7 @@ interface Running {
 }
 
 export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench> => {
-  const dataDir = mkdtempSync(join(tmpdir(), 'daemon-bench-'));
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'daemon-bench-'));
   const clock = realClock();
   const random = realRandom();
   const files = realFileSystem();
@@ -369,7 +371,7 @@ export const openBench = async (options: BenchOptions = {}): Promise<DaemonBench
         await floorHost.close();
         attribution.dispose();
         for (const close of beside) await close();
-        rmSync(dataDir, { recursive: true, force: true });
+        if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
       })();
       return closed;
     },

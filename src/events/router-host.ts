@@ -8,7 +8,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { messageOf, type ErrorCode } from '../errors.ts';
-import type { Timer } from '../seams/clock.ts';
+import { steadyWall, type Timer } from '../seams/clock.ts';
 import { startThread } from '../seams/entry.ts';
 import { HeldClient, Publisher, type HostParts } from './client.ts';
 import { createDeadLetters, LETTERS_AT_ONCE } from './dead-letters.ts';
@@ -68,7 +68,10 @@ const TAIL_SHOWN = 200;
 const SWEEP_STEPS = 50;
 
 export const createRouterHost = (options: RouterHostOptions): RouterHost => {
-  const { file, catalogue, clock, random } = options;
+  const { file, catalogue, random } = options;
+  // A clock that is set must make nobody forgotten, no id unknown and no letter due. The times that people see go on from
+  // the wall as it was when this master started.
+  const clock = steadyWall(options.clock);
   const log = options.log ?? null;
   const limits: RouterLimits = { ...ROUTER_LIMITS, ...options.limits };
   const topicNames = Object.keys(catalogue);

@@ -87,7 +87,8 @@ export const statusOf = (core: Core, member: Member, facts: StatusFacts): Daemon
       consecutiveFailures: member.streak,
     },
     restartCount: member.restarts,
-    restartsLastHour: member.restartTimes.reduce((count, at) => count + (at >= since ? 1 : 0), 0),
+    // A wall clock set back ends the hour of the restarts before it instead of stretching it.
+    restartsLastHour: member.restartTimes.reduce((count, at) => count + (at >= since && at <= facts.wallMs ? 1 : 0), 0),
     restartsTotal: member.restartsTotal,
     lastError: member.lastError?.message ?? null,
     lastErrorAt: iso(member.lastError?.wallMs ?? null),

@@ -23,3 +23,12 @@ export const realClock = (): Clock => ({
   scheduler: asyncScheduler,
   soon: (work) => void setImmediate(work),
 });
+
+/**
+ * The same clock with a wall that nobody can set: right when this is made, and going on from there by the time that
+ * measures. For books that compare what they wrote earlier with now, where a jump would be taken for time gone by.
+ */
+export const steadyWall = (clock: Clock): Clock => {
+  const origin = clock.wallMs() - clock.monotonicMs();
+  return { ...clock, wallMs: () => Math.round(origin + clock.monotonicMs()) };
+};

@@ -20,4 +20,15 @@ describe('The status of a daemon', () => {
     expect(status.state).to.equal('RUNNING');
     expect(status.health.details).to.deep.equal({ cycles: 3, lastProgressAt: '2026-11-24T12:00:05.000Z' });
   });
+
+  it('counts the restarts of the last hour, and none that a clock since set back dates in the future', () => {
+    const core = new Core({ fleet: fleetOf({ A: [] }), priority: new Map() });
+    core.get('A')!.restartTimes = [-4_000_000, -3_000_000, -5_000].map((ms) => WALL_MS + ms);
+    const restartsAt = (wallMs: number): number =>
+      statusOf(core, core.get('A')!, { at: 1, wallMs, health: null, leakedPromises: 0, processes: [] })
+        .restartsLastHour;
+    expect(restartsAt(WALL_MS)).to.equal(2);
+    expect(restartsAt(WALL_MS - 60_000)).to.equal(1);
+    expect(restartsAt(WALL_MS - 365 * 86_400_000)).to.equal(0);
+  });
 });

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { debounceTime, interval, Subject, take, timer } from 'rxjs';
-import { realClock, type Clock } from '../../src/seams/clock.ts';
+import { realClock, steadyWall, type Clock } from '../../src/seams/clock.ts';
 import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
 
 /** Waits, on whatever time it is, until the condition holds; a test that waits in vain ends by mocha's time limit. */
@@ -179,6 +179,20 @@ describe('The simulated clock', () => {
     await clock.advance(1).catch((thrown: Error) => (message = thrown.message));
     await first;
     expect(message).to.match(/^cannot advance a clock/);
+  });
+});
+
+describe('A clock with a steady wall', () => {
+  it('shows the time of day it was made at and what has gone by since, whatever the wall is set to', async () => {
+    const clock = simulatedClock({ wallMs: 1_000_000 });
+    await clock.advance(10);
+    const steady = steadyWall(clock);
+    clock.jumpWall(365 * 86_400_000);
+    await clock.advance(25);
+    expect(steady.wallMs()).to.equal(1_000_035);
+    expect(steady.monotonicMs()).to.equal(35);
+    clock.jumpWall(-2 * 365 * 86_400_000);
+    expect(steady.wallMs()).to.equal(1_000_035);
   });
 });
 

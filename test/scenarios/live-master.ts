@@ -44,12 +44,21 @@ export const marked = (instance: string): number[] =>
 export class LiveMaster {
   readonly folder: string;
   readonly dataDir: string;
+  readonly #env: Readonly<Record<string, string>>;
   #child: ChildProcess | null = null;
   #ended: Promise<number | null> = Promise.resolve(null);
   #printed = '';
 
-  /** @param modules  file name → source of a daemon module beside the fleet file */
-  constructor(fleet: string, modules: Readonly<Record<string, string>> = {}) {
+  /**
+   * @param modules  file name → source of a daemon module beside the fleet file
+   * @param env      what the master's environment has beside that of the tests
+   */
+  constructor(
+    fleet: string,
+    modules: Readonly<Record<string, string>> = {},
+    env: Readonly<Record<string, string>> = {},
+  ) {
+    this.#env = env;
     this.folder = mkdtempSync(join(tmpdir(), 'ml-live-'));
     this.dataDir = join(this.folder, 'd');
     mkdirSync(this.dataDir);
@@ -70,7 +79,7 @@ export class LiveMaster {
     const [file = '', ...args] = commandOf('master_loop', [
       ...['--fleet', this.path('fleet.yaml'), '--data-dir', this.dataDir, '--port', '0'],
     ]);
-    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...this.#env } });
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#printed += text));
     this.#child = child;
     this.#ended = new Promise((resolve) => child.once('exit', resolve));

@@ -250,7 +250,8 @@ const compose = async (
         logging.flushNow();
         end(EXIT.coreFailed);
       },
-      onSourceError: (source, error) => logging.master.error(`the stream of ${source} ended: ${messageOf(error)}`),
+      onSourceError: (source, error) =>
+        logging.master.error(`the stream of ${source} failed and is begun again: ${messageOf(error)}`),
     },
     graph.order(),
   );

@@ -1,17 +1,18 @@
 /**
  * The master loop: the edge where decisions become effects.
  *
- * Streams of the world (commands, exits, readiness, verdicts, timers) are merged and go through one first-in-first-out
- * queue into the core; what the core returns is performed, and the outcomes come back as inputs. An input is never
- * handled inside another: a Subject that is fed by its own subscriber nests, and then the second input sees half of the
- * first one's effects. Each source is caught before the merge, because one error would end the merged stream without a
- * word. A throw in the core is fatal: the state can no longer be trusted, so nothing more is decided; children are left
- * running for the next start to adopt or end.
+ * What is told here (commands, exits, readiness, timers) and the stream of verdicts are merged and go through one
+ * first-in-first-out queue into the core; what the core returns is performed, and the outcomes come back as inputs. An
+ * input is never handled inside another: a Subject that is fed by its own subscriber nests, and then the second input sees
+ * half of the first one's effects. A stream that can fail is caught before the merge, because one error would end the
+ * merged stream without a word; it is begun again, since a fleet whose health nobody watches must not look well. A throw
+ * in the core is fatal: the state can no longer be trusted, so nothing more is decided; children are left running for the
+ * next start to adopt or end.
  *
  * The journal is written once per turn of the event loop, and made durable before a spawn, a kill and the answer to a
  * command. What happens in between dies with the process, so nobody can have seen it.
  */
-import { catchError, EMPTY, merge, Subject, type Observable, type Subscription } from 'rxjs';
+import { EMPTY, map, merge, retry, Subject, timer, type Observable, type Subscription } from 'rxjs';
 import { OrchestratorError } from '../errors.ts';
 import type { Clock, Timer } from '../seams/clock.ts';
 import type { Core } from './core.ts';
@@ -19,7 +20,7 @@ import type { JournalPort, Runtime, RuntimeEvents, StartSlots, TurnReport } from
 import type { Command, CommandOutcome, Effect, Input, TransitionRecord } from './types.ts';
 
 type Unstamped = Input extends infer Each ? (Each extends Input ? Omit<Each, 'at' | 'wallMs'> : never) : never;
-type VerdictInput = Omit<Extract<Input, { kind: 'verdict' }>, 'at' | 'wallMs' | 'kind'>;
+export type VerdictInput = Omit<Extract<Input, { kind: 'verdict' }>, 'at' | 'wallMs' | 'kind'>;
 
 /**
  * Inputs handled in one turn of the event loop before timers and sockets have theirs. Chosen: about 5 ms of work. Counted
@@ -28,6 +29,8 @@ type VerdictInput = Omit<Extract<Input, { kind: 'verdict' }>, 'at' | 'wallMs' | 
 const INPUTS_PER_TURN = 256;
 /** Answers of commands remembered, so that a repeated id is answered and not executed again. */
 const OUTCOMES_KEPT = 256;
+/** A source that failed is begun again after this: often enough for health, seldom enough for the log. Chosen. */
+const SOURCE_AGAIN_MS = 1_000;
 
 export interface MasterLoopOptions {
   readonly core: Core;
@@ -35,13 +38,15 @@ export interface MasterLoopOptions {
   readonly journal: JournalPort;
   readonly slots: StartSlots;
   readonly runtime: (events: RuntimeEvents) => Runtime;
+  /** Verdicts of the health monitor that may change something. */
+  readonly verdicts$?: Observable<VerdictInput>;
   /** After each turn that changed something. */
   readonly onTurn?: (report: TurnReport) => void;
   /** The loop asked to leave: everything is stopped. */
   readonly onLeave: () => void;
   /** The core failed; nothing is decided any more. */
   readonly onFatal: (error: unknown, input: Input) => void;
-  /** A source stream failed; the others go on. */
+  /** A source stream failed, and is begun again; the others go on. */
   readonly onSourceError?: (source: string, error: unknown) => void;
 }
 
@@ -53,10 +58,7 @@ export class MasterLoop {
   readonly #journal: JournalPort;
   readonly #slots: StartSlots;
 
-  readonly #commands$ = new Subject<Unstamped>();
-  readonly #lifecycle$ = new Subject<Unstamped>();
-  readonly #timers$ = new Subject<Unstamped>();
-  readonly #verdicts$ = new Subject<Unstamped>();
+  readonly #told$ = new Subject<Unstamped>();
   readonly #subscription: Subscription;
 
   readonly #queue: Unstamped[] = [];
@@ -81,38 +83,35 @@ export class MasterLoop {
     this.runtime = options.runtime({
       // What became of a start is told before its slot is free, so that it is heard before the next start begins.
       ready: (daemon, generation) => {
-        this.#lifecycle$.next({ kind: 'ready', daemon, generation });
+        this.#told$.next({ kind: 'ready', daemon, generation });
         this.#slots.release(daemon, generation);
       },
       startFailed: (daemon, generation, failure, cause) => {
-        this.#lifecycle$.next({ kind: 'start-failed', daemon, generation, failure, cause });
+        this.#told$.next({ kind: 'start-failed', daemon, generation, failure, cause });
         this.#slots.release(daemon, generation);
       },
       exited: (daemon, generation, failure, forced) => {
-        this.#lifecycle$.next({ kind: 'exited', daemon, generation, failure, forced });
+        this.#told$.next({ kind: 'exited', daemon, generation, failure, forced });
         this.#slots.release(daemon, generation);
       },
       reattached: (daemon, generation, ok, message) =>
-        this.#lifecycle$.next({ kind: 'reattached', daemon, generation, ok, message }),
+        this.#told$.next({ kind: 'reattached', daemon, generation, ok, message }),
     });
-    const caught = (name: string, source: Observable<Unstamped>): Observable<Unstamped> =>
-      source.pipe(
-        catchError((error: unknown) => {
-          options.onSourceError?.(name, error);
-          return EMPTY;
-        }),
-      );
-    this.#subscription = merge(
-      caught('commands', this.#commands$),
-      caught('lifecycle', this.#lifecycle$),
-      caught('timers', this.#timers$),
-      caught('verdicts', this.#verdicts$),
-    ).subscribe((input) => this.#enqueue(input));
+    const verdicts$ = (options.verdicts$ ?? EMPTY).pipe(
+      map((verdict): Unstamped => ({ kind: 'verdict', ...verdict })),
+      retry({
+        delay: (error: unknown) => {
+          options.onSourceError?.('verdicts', error);
+          return timer(SOURCE_AGAIN_MS, this.#clock.scheduler);
+        },
+      }),
+    );
+    this.#subscription = merge(this.#told$, verdicts$).subscribe((input) => this.#enqueue(input));
   }
 
   /** Begins: every wanted daemon starts as its conditions hold, or an interrupted recovery goes on. */
   boot(): void {
-    this.#lifecycle$.next({ kind: 'boot' });
+    this.#told$.next({ kind: 'boot' });
   }
 
   /**
@@ -130,13 +129,8 @@ export class MasterLoop {
         return;
       }
       this.#waiting.set(command.id, [resolve]);
-      this.#commands$.next({ kind: 'command', command });
+      this.#told$.next({ kind: 'command', command });
     });
-  }
-
-  /** A verdict of the health monitor that may change something. */
-  verdict(verdict: VerdictInput): void {
-    this.#verdicts$.next({ kind: 'verdict', ...verdict });
   }
 
   /** True once the core has failed. */
@@ -230,7 +224,7 @@ export class MasterLoop {
     switch (effect.do) {
       case 'start':
         this.#slots.request(effect.daemon, effect.generation, effect.priority, () =>
-          this.#lifecycle$.next({ kind: 'start-begun', daemon: effect.daemon, generation: effect.generation }),
+          this.#told$.next({ kind: 'start-begun', daemon: effect.daemon, generation: effect.generation }),
         );
         return;
       case 'withdraw':
@@ -259,9 +253,7 @@ export class MasterLoop {
         this.runtime.reattach(effect.daemon, effect.generation, effect.on);
         return;
       case 'prove-empty':
-        this.runtime.findLeft((left) =>
-          this.#lifecycle$.next({ kind: 'proven-empty', operation: effect.operation, left }),
-        );
+        this.runtime.findLeft((left) => this.#told$.next({ kind: 'proven-empty', operation: effect.operation, left }));
         return;
       case 'alert':
         this.#alerts.push(effect.alert);
@@ -285,14 +277,14 @@ export class MasterLoop {
     this.#timers.get(timer)?.cancel();
     if (delayMs <= 0) {
       this.#timers.delete(timer);
-      this.#timers$.next({ kind: 'timer', timer });
+      this.#told$.next({ kind: 'timer', timer });
       return;
     }
     this.#timers.set(
       timer,
       this.#clock.after(delayMs, () => {
         this.#timers.delete(timer);
-        this.#timers$.next({ kind: 'timer', timer });
+        this.#told$.next({ kind: 'timer', timer });
       }),
     );
   }

@@ -2,7 +2,7 @@
  * One running fleet: core, shell, runtime and health monitor, put together once and asked by everybody else (server,
  * alerts, drills, schedule, the API). It decides nothing itself.
  */
-import { Subject } from 'rxjs';
+import { filter, map, Subject, type Observable } from 'rxjs';
 import type { FleetMember } from '../daemons/definition.ts';
 import type { Fleet } from '../fleet/types.ts';
 import { DueWheel } from '../health/due-wheel.ts';
@@ -13,7 +13,7 @@ import type { InProcessRuntime } from '../runtimes/in-process.ts';
 import { isoTime, type Clock } from '../seams/clock.ts';
 import type { Random } from '../seams/random.ts';
 import { Core } from './core.ts';
-import { MasterLoop } from './master-loop.ts';
+import { MasterLoop, type VerdictInput } from './master-loop.ts';
 import type { Member } from './member.ts';
 import type { JournalPort, RuntimeEvents, StartSlots, TurnReport } from './ports.ts';
 import { statusOf, verdictOf, type LastHealth } from './status.ts';
@@ -113,13 +113,13 @@ export class Supervisor {
           },
         };
       },
+      verdicts$: this.#verdicts$(),
       onTurn: (report) => this.#turn(report),
       onLeave: options.onLeave,
       onFatal: options.onFatal,
       ...(options.onSourceError === undefined ? {} : { onSourceError: options.onSourceError }),
     });
     this.runtime = runtime!;
-    this.#watchHealth();
   }
 
   boot(): void {
@@ -288,14 +288,15 @@ export class Supervisor {
     for (const listener of this.#turnListeners) listener(report);
   }
 
-  #watchHealth(): void {
+  /** Ticks once it is subscribed; the runtime is there by then. */
+  #verdicts$(): Observable<VerdictInput> {
     const { fleet, random } = this.#options;
     const wheel = new DueWheel();
     for (const spec of fleet.daemons) {
       const ticks = Math.max(1, Math.round(spec.health.periodMs / TICK_MS));
       wheel.add(spec.type, ticks, 1 + random.integer(ticks)); // spread, so 85 checks do not fall due together
     }
-    verdicts$({
+    return verdicts$({
       clock: this.#clock,
       wheel,
       target: (daemon) => {
@@ -313,15 +314,16 @@ export class Supervisor {
         return null;
       },
       stop$: this.#stop$,
-    }).subscribe({
-      next: (verdict) => this.#judge(verdict),
-      error: (error: unknown) => this.#options.onSourceError?.('health', error),
-    });
+    }).pipe(
+      map((verdict) => this.#judge(verdict)),
+      filter((input) => input !== null),
+    );
   }
 
-  #judge(verdict: Verdict): void {
+  /** Tells those who watch. @returns what the core has to know of it */
+  #judge(verdict: Verdict): VerdictInput | null {
     const member = this.core.get(verdict.daemon);
-    if (member === undefined || member.generation !== verdict.generation) return;
+    if (member === undefined || member.generation !== verdict.generation) return null;
     if (verdict.word !== 'unknown')
       this.#health.set(verdict.daemon, { health: verdict.health, wallMs: this.#clock.wallMs() });
     for (const listener of this.#verdictListeners) listener(verdict);
@@ -334,12 +336,8 @@ export class Supervisor {
       this.#provenGood.get(verdict.daemon) !== verdict.generation &&
       this.#clock.monotonicMs() - (member.readyAt ?? 0) < member.spec.startMs;
     // A good verdict on a clean streak changes nothing in the core, so it is no input of it.
-    if (inGrace || verdict.word === 'unknown' || (good && member.streak === 0)) return;
-    this.loop.verdict({
-      daemon: verdict.daemon,
-      generation: verdict.generation,
-      verdict: verdict.word,
-      message: verdict.health.message,
-    });
+    if (inGrace || verdict.word === 'unknown' || (good && member.streak === 0)) return null;
+    const { daemon, generation, word, health } = verdict;
+    return { daemon, generation, verdict: word, message: health.message };
   }
 }

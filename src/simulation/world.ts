@@ -3,7 +3,7 @@
  * a journal in memory. `kill()` loses what was not flushed, as kill -9 does, and starts the next master from what was;
  * `dieAtNote` does so between two writes of the journal, with the effects in between not reached.
  */
-import { Subject } from 'rxjs';
+import { filter, map, Subject } from 'rxjs';
 import type { Fleet } from '../fleet/types.ts';
 import { DueWheel } from '../health/due-wheel.ts';
 import { TICK_MS, verdicts$ } from '../health/monitor.ts';
@@ -125,6 +125,17 @@ export class World {
     core.checkers = this.checkers;
     this.#stop$ = new Subject<void>();
     const wheel = new DueWheel();
+    const health$ = verdicts$({
+      clock: this.clock,
+      wheel,
+      target: (daemon) => {
+        const member = core.get(daemon);
+        if (member === undefined || member.state !== 'RUNNING') return null;
+        return { generation: member.generation, timeoutMs: member.spec.health.timeoutMs };
+      },
+      check: (daemon) => this.runtime.check(daemon),
+      stop$: this.#stop$,
+    });
     this.loop = new MasterLoop({
       core,
       clock: this.clock,
@@ -141,6 +152,11 @@ export class World {
         );
         return this.runtime;
       },
+      // A good verdict on a clean streak changes nothing, so it is no input.
+      verdicts$: health$.pipe(
+        filter(({ word, daemon }) => word !== 'healthy' || core.get(daemon)?.streak !== 0),
+        map(({ daemon, generation, word, health }) => ({ daemon, generation, verdict: word, message: health.message })),
+      ),
       onLeave: () => {
         this.left = true;
       },
@@ -154,26 +170,6 @@ export class World {
       const ticks = Math.max(1, Math.round(spec.health.periodMs / TICK_MS));
       wheel.add(spec.type, ticks, 1 + this.random.integer(ticks));
     }
-    verdicts$({
-      clock: this.clock,
-      wheel,
-      target: (daemon) => {
-        const member = core.get(daemon);
-        if (member === undefined || member.state !== 'RUNNING') return null;
-        return { generation: member.generation, timeoutMs: member.spec.health.timeoutMs };
-      },
-      check: (daemon) => this.runtime.check(daemon),
-      stop$: this.#stop$,
-    }).subscribe((verdict) => {
-      // A good verdict on a clean streak changes nothing, so it is no input.
-      if (verdict.word === 'healthy' && core.get(verdict.daemon)?.streak === 0) return;
-      this.loop.verdict({
-        daemon: verdict.daemon,
-        generation: verdict.generation,
-        verdict: verdict.word,
-        message: verdict.health.message,
-      });
-    });
     this.loop.boot();
     const resumes =
       operation !== null &&

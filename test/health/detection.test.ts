@@ -64,6 +64,24 @@ describe('Health: a hang', () => {
     }
   });
 
+  it('is found although somebody who looks on threw and ended the stream of verdicts', async () => {
+    let hang = false;
+    const { clock, supervisor, restarted, logged } = await booted({
+      create: () => ({ every: { periodSeconds: 0.05, run: () => (hang ? never() : undefined) } }),
+    });
+    let threw = false;
+    supervisor.onVerdict(() => {
+      if (threw) return;
+      threw = true;
+      throw new Error('cannot draw it');
+    });
+    await clock.advance(2_000);
+    expect(logged).to.include('verdicts: cannot draw it');
+    hang = true;
+    expect(await restarted(6_000)).to.be.a('number');
+    supervisor.dispose();
+  });
+
   it('in a cycle gets no graceful stop', async () => {
     let stopped = false;
     let hang = false;

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
+import { defer, EMPTY, Subject, type Observable } from 'rxjs';
 import { Core } from '../../src/orchestrator/core.ts';
-import { MasterLoop } from '../../src/orchestrator/master-loop.ts';
+import { MasterLoop, type VerdictInput } from '../../src/orchestrator/master-loop.ts';
 import type { JournalPort, Runtime, RuntimeEvents, TurnReport } from '../../src/orchestrator/ports.ts';
 import type { Command, CommandOutcome, Effect, Input } from '../../src/orchestrator/types.ts';
 import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
@@ -24,12 +25,13 @@ class ObservedCore extends Core {
 }
 
 /** A shell over a runtime that answers every launch and stop at once, from inside the call: the nesting that must not be. */
-const shellOf = (fleet = fleetOf({ A: [], B: ['A'], C: ['A'] })) => {
+const shellOf = (fleet = fleetOf({ A: [], B: ['A'], C: ['A'] }), verdicts$: Observable<VerdictInput> = EMPTY) => {
   const clock = simulatedClock();
   const core = new ObservedCore({ fleet, priority: new Map() });
   const { log } = core;
   const fatal: unknown[] = [];
   const turns: TurnReport[] = [];
+  const failed: string[] = [];
   let seq = 1;
   const journal: JournalPort = {
     get nextSeq() {
@@ -66,11 +68,13 @@ const shellOf = (fleet = fleetOf({ A: [], B: ['A'], C: ['A'] })) => {
         findLeft: (report) => report([]),
       };
     },
+    verdicts$,
+    onSourceError: (source, error) => void failed.push(`${source}: ${(error as Error).message}`),
     onTurn: (report) => void turns.push(report),
     onLeave: () => void log.push('leave'),
     onFatal: (error) => void fatal.push(error),
   });
-  return { loop, core, clock, log, fatal, turns, answers, events: () => events };
+  return { loop, core, clock, log, fatal, turns, failed, answers, events: () => events };
 };
 
 const command = (verb: Command['verb'], daemons: readonly string[], id = `${verb}-1`): Command => ({
@@ -182,16 +186,53 @@ describe('the shell around the core', () => {
   });
 
   it('after dispose no source reaches the core', () => {
-    const { loop, core, log, clock, events } = shellOf();
+    const verdicts$ = new Subject<VerdictInput>();
+    const { loop, core, log, clock, events } = shellOf(undefined, verdicts$);
     loop.boot();
     events().exited('A', 1, { message: 'boom', code: 'X' }, false);
     loop.dispose();
     log.length = 0;
-    loop.verdict({ daemon: 'B', generation: 1, verdict: 'missed', message: '' });
+    expect(verdicts$.observed).to.equal(false);
+    verdicts$.next({ daemon: 'B', generation: 1, verdict: 'missed', message: '' });
     events().exited('B', 1, null, true);
     clock.advanceSync(60_000);
     expect(log.filter((line) => line.startsWith('handle'))).to.deep.equal([]);
     expect(core.get('A')?.state).to.equal('RESTARTING');
+  });
+
+  it('verdicts that fail as a stream are told and begun again after a second; everything else goes on meanwhile', async () => {
+    let verdicts$ = new Subject<VerdictInput>();
+    let begun = 0;
+    const source$ = defer(() => {
+      begun++;
+      return (verdicts$ = new Subject<VerdictInput>());
+    });
+    const { loop, core, clock, failed, fatal, events } = shellOf(undefined, source$);
+    const missed: VerdictInput = { daemon: 'B', generation: 1, verdict: 'missed', message: '' };
+    loop.boot();
+    verdicts$.next(missed);
+    expect(core.get('B')?.streak).to.equal(1);
+
+    verdicts$.error(new Error('a figure was not there'));
+    expect(failed).to.deep.equal(['verdicts: a figure was not there']);
+    events().exited('A', 1, { message: 'boom', code: 'X' }, false);
+    expect(core.get('A')?.state).to.equal('RESTARTING');
+    expect(await loop.execute(command('stop', ['C']))).to.include({ ok: true });
+    clock.advanceSync(999);
+    expect(begun).to.equal(1);
+    clock.advanceSync(1);
+    expect(begun).to.equal(2);
+    clock.advanceSync(60_000); // A is up again, and B with it
+
+    const again = { ...missed, generation: core.get('B')!.generation };
+    verdicts$.next(again);
+    expect(core.get('B')).to.include({ state: 'RUNNING', streak: 1 });
+    verdicts$.error(new Error('nor this time'));
+    expect(failed).to.have.length(2);
+    expect(fatal).to.deep.equal([]);
+    loop.dispose();
+    clock.advanceSync(60_000);
+    expect(begun, 'nothing is begun after the end').to.equal(2);
   });
 
   it('the records of one turn are flushed once, and reported together', () => {

@@ -167,6 +167,7 @@ export const supervised = (
       processesOf: () => [],
       onLeave: () => undefined,
       onFatal: (error) => fatal.push(error),
+      onSourceError: (source, error) => made.logged.push(`${source}: ${(error as Error).message}`),
     },
     made.fleet.daemons.map(({ type }) => type),
   );

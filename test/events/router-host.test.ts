@@ -33,7 +33,8 @@ describe('event router: publish and deliver', () => {
       attempt: 1,
     });
     expect(seen[0]!.body).to.deep.equal({ n: 7 });
-    expect(seen[0]!.publishedAtMs).to.be.within(Math.floor(before), Math.ceil(clock.wallMs()));
+    // The router's wall goes on by the clock that measures, so its milliseconds turn over at another moment.
+    expect(seen[0]!.publishedAtMs).to.be.within(before - 1, clock.wallMs() + 1);
   });
 
   it('keeps publish order per subscription, and shows every subscriber every event', async () => {

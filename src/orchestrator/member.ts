@@ -1,6 +1,6 @@
 /**
  * One daemon as the core knows it, and the edges between them. Data with small questions; every change of state goes
- * through the core's one setter.
+ * through the core's one setter (core/move.ts).
  */
 import type { DaemonSpec, ResolvedEdge } from '../fleet/types.ts';
 import type { Cause, DaemonState, Wanted } from '../lifecycle/states.ts';
@@ -127,7 +127,6 @@ export class Member {
   restartsTotal = 0;
   restartTimes: number[] = [];
   secondaryFailures = 0;
-  quietFailures = 0;
   drill = false;
   drillFailures = 0;
   everFailed = false;

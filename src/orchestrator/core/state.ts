@@ -189,7 +189,6 @@ export class CoreState {
 
   clearCounter(member: Member): void {
     member.restarts = 0;
-    member.quietFailures = 0;
     this.cancelTimer(`stable:${member.type}`);
     this.touched.add(member);
   }

@@ -1,5 +1,9 @@
 import { expect } from 'chai';
+import { createRouterHost } from '../../src/events/router-host.ts';
+import { realClock } from '../../src/seams/clock.ts';
+import { seededRandom } from '../../src/seams/random.ts';
 import {
+  CATALOGUE,
   clearWorlds,
   collector,
   publisherOf,
@@ -444,5 +448,56 @@ describe('event router: a graceful stop', () => {
     await host.start();
     expect((await receipt).stored).to.equal(true);
     expect(host.generation).to.equal(2);
+  });
+});
+
+describe('event router: those who watch', () => {
+  afterEach(clearWorlds);
+
+  it('a reader of the tail that throws is dropped with a warning, and the others read on', async () => {
+    const { file, clock } = world();
+    const warnings: string[] = [];
+    const log = {
+      isDebug: () => false,
+      debug: () => {},
+      info: () => {},
+      warn: (text: string) => void warnings.push(text),
+    };
+    const host = createRouterHost({ file, catalogue: CATALOGUE, clock, random: seededRandom(1), log });
+    try {
+      await host.start();
+      let broken = 0;
+      const seen: unknown[] = [];
+      host.tail(() => {
+        broken++;
+        throw new Error('the pipe is closed');
+      });
+      host.tail(({ body }) => seen.push(body), { topics: ['NAMED'] });
+      const publisher = publisherOf(host);
+      await publisher.publish('NAMED', { name: 'x' });
+      await publisher.publish('COUNTED', { n: 1 });
+      await publisher.publish('NAMED', { name: 'y' });
+      await until(() => seen.length === 2);
+      expect(broken).to.equal(1);
+      expect(warnings).to.deep.equal(['a reader of the event tail failed and was dropped: the pipe is closed']);
+    } finally {
+      await host.crash();
+    }
+  });
+
+  it('a sweep that the end of the thread cut off is gone on with by the next', async () => {
+    const minutes: (() => void)[] = [];
+    const clock = { ...realClock(), every: (_: number, run: () => void) => (minutes.push(run), { cancel: () => {} }) };
+    const host = world(clock).host({ retainedEvents: 0 });
+    await host.start();
+    await publisherOf(host).publish('COUNTED', { n: 1 });
+    const sweep = (): void => minutes.forEach((run) => run());
+    sweep();
+    await host.crash(); // it is not answered, and nobody is troubled by that
+    await host.start();
+    sweep();
+    await host.audit(); // asked behind it
+    await publisherOf(host).publish('COUNTED', { n: 2 });
+    expect(host.stats()).to.include({ head: 2, retained: 1 });
   });
 });

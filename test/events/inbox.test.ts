@@ -114,6 +114,11 @@ describe('The inbox', () => {
       expect(await round()).to.deep.equal(['a.json published']);
     });
 
+  it('does not wait for a young file that is whole and wrong', async () => {
+    drop('a.json', '{"body": {}}', 0);
+    expect(await round()).to.deep.equal(['a.json bad']);
+  });
+
   it('leaves a folder, and a file that is gone when its turn comes', async () => {
     mkdirSync(join(folder, 'odd.json'));
     expect(await round()).to.deep.equal(['odd.json left']);

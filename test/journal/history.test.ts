@@ -90,6 +90,25 @@ describe('History', () => {
     expect(reader.record(41)).to.equal(null);
   });
 
+  it('goes without a segment that is deleted while it reads', () => {
+    const { files, journal } = filled();
+    const [oldest] = files
+      .list(FOLDER)
+      .filter((name) => name.startsWith('segment'))
+      .sort();
+    const slow = {
+      ...files,
+      stat: (path: string) => {
+        if (oldest !== undefined && path.endsWith(oldest) && files.exists(path)) files.remove(path);
+        return files.stat(path);
+      },
+    };
+    const found = journalReader({ folder: FOLDER, files: slow }).read({ limit: 100 });
+    expect(found.at(-1)?.seq).to.equal(journal.lastSeq);
+    expect(found[0]?.seq).to.be.greaterThan(1);
+    expect(files.exists(`${FOLDER}/${oldest}`)).to.equal(false);
+  });
+
   it('leads from every record to exactly one root', () => {
     const { reader } = filled();
     const { records, complete } = reader.causeChain(39);

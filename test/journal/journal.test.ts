@@ -221,6 +221,53 @@ describe('The segments of a journal', () => {
     expect(older.holes).to.deep.equal([]);
   });
 
+  it('that cannot be deleted stay until the next checkpoint, which stands all the same', () => {
+    const { files, open, recover } = bench({ segmentBytes: 500, keepSegments: 2 });
+    const journal = open();
+    const segments = (): string[] =>
+      files
+        .list(FOLDER)
+        .filter((name) => name.startsWith('segment'))
+        .sort();
+    const round = (state: number): boolean => {
+      for (let record = 0; record < 12; record++) {
+        add(journal, record);
+        journal.flush();
+      }
+      return journal.checkpoint(state);
+    };
+    expect(round(1)).to.equal(true);
+    const [oldest] = segments();
+    files.failNext('remove', 'EIO');
+    expect(round(2)).to.equal(true);
+    expect(segments()[0]).to.equal(oldest);
+    expect(recover().checkpoint?.state).to.equal(2);
+    expect(journal.health().status).to.equal('ok');
+    expect(round(3)).to.equal(true);
+    expect(segments()).to.not.include(oldest);
+  });
+
+  it('that do not even close are left behind, and the next one is begun', () => {
+    const { files, clock } = bench();
+    const stubborn = {
+      ...files,
+      openAppend: (path: string, options?: { readonly mode?: number }) => ({
+        ...files.openAppend(path, options),
+        close: () => {
+          throw new Error('EIO: i/o error, close');
+        },
+      }),
+    };
+    const options = { folder: FOLDER, files: stubborn, clock, fleetHash: 'f', coreVersion: '1' };
+    const journal = openJournal(options);
+    add(journal, 1);
+    expect(journal.checkpoint([1])).to.equal(true);
+    add(journal, 2);
+    journal.close();
+    const { checkpoint, tail } = recoverJournal({ folder: FOLDER, files });
+    expect([checkpoint?.state, tail.map(({ data }) => data)]).to.deep.equal([[1], [2]]);
+  });
+
   it('make a checkpoint due by their records and by their bytes', () => {
     const { open } = bench({ checkpointRecords: 5 });
     const journal = open();
@@ -406,6 +453,16 @@ describe('A journal whose folder', () => {
     files.readOnly(false);
     expect(journal.sync()).to.equal(true);
     expect(numbers()).to.deep.equal([1, 2]);
+  });
+
+  it('is deleted before the first record came, is made again for it', () => {
+    const { files, open, numbers } = bench();
+    const journal = open();
+    files.removeFolder('/data');
+    add(journal, 1);
+    expect(journal.sync()).to.equal(true);
+    expect(numbers()).to.deep.equal([1]);
+    expect(journal.health().status).to.equal('ok');
   });
 
   it('is deleted while it runs, has everything again after the next checkpoint', () => {

@@ -108,6 +108,27 @@ describe('The lock of a data directory', () => {
     expect(garbled.remedy).to.match(/delete that file/);
   });
 
+  it('is not kept when it cannot be said whose it is, and nobody is misled when that cannot be taken back', () => {
+    const full = {
+      ...files,
+      writeAtomically: () => {
+        throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+      },
+    };
+    const refused = errorOf(() => acquireLock({ dataDir, files: full, spawner, clock, pid: process.pid }));
+    expect(refused).to.include({ code: 'DATA_DIR_UNUSABLE', remedy: 'free space on that disk' });
+    const stuck = {
+      ...files,
+      remove: () => {
+        throw new Error('EROFS: read-only file system');
+      },
+    };
+    const lock = acquireLock({ dataDir, files: stuck, spawner, clock, pid: process.pid });
+    lock.release();
+    expect(lastHolder(dataDir, files)?.pid).to.equal(process.pid);
+    acquire().release(); // the lock itself is free
+  });
+
   it('is free again the moment its holder was killed', async () => {
     const [program, ...args] = programCommand('./lock-holder.ts', import.meta.url, [dataDir]);
     const holder: ChildProcess = spawn(program as string, args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -156,6 +156,48 @@ describe('The end of a child process', () => {
     expect(exits).to.have.length(2);
   });
 
+  it('is not taken for proven while nobody can look, which is said once, and goes on when somebody can', async () => {
+    const { clock, files, processes, troubles, live } = world();
+    const spawner = processes.spawner({ instance: INSTANCE });
+    let blind = 3;
+    const records = openProcessRecords({
+      ...{ files, clock, random: seededRandom(1), folder: '/data/run', instance: INSTANCE },
+      spawner: {
+        ...spawner,
+        findByEnvironment(variable, value) {
+          if (blind-- > 0) throw Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE' });
+          return spawner.findByEnvironment(variable, value);
+        },
+      },
+      placeOf: (daemon, name) => ({ cwd: `/data/${daemon}/${name}`, outputFile: `/data/logs/${name}.log` }),
+      onTrouble: (error) => troubles.push(error),
+    });
+    const child = await records.spawn('WORKERS', 1, NODE);
+    await live(records.end(child, 100));
+    expect(blind).to.be.below(0);
+    expect(records.left()).to.deep.equal([]);
+    expect(troubles.map(({ message }) => message)).to.deep.equal([
+      'cannot prove that node-1 of WORKERS is gone: EMFILE: too many open files',
+    ]);
+  });
+
+  it('is told also when it cannot be taken off the record, which the next master finds to be nobody', async () => {
+    const { clock, files, master, processes, troubles, live } = world();
+    const first = master();
+    const { process } = await first.records.spawn('WORKERS', 1, NODE);
+    await clock.advance(0);
+    files.refuseWritesAfter(0);
+    processes.exit(process.identity.pid, 0);
+    await clock.advance(50);
+    expect(first.records.left()).to.deep.equal([]);
+    expect(troubles[0]).to.include({ code: 'PROCESS_NOT_RECORDED' });
+    expect(troubles[0]?.message).to.match(/^cannot write \/data\/run\/processes\.json: .*ENOSPC/);
+    files.grow();
+    first.kill();
+    const outcomes = (await live(master().records.recover('adopt'))).result;
+    expect(outcomes.filter(({ outcome }) => outcome === 'adopted')).to.deep.equal([]);
+  });
+
   it('comes by TERM within the grace, and by KILL after it', async () => {
     const { master, live } = world(({ command }) => ({ onTerm: command[1] === 'deaf' ? 'ignore' : 400 }));
     const { records } = master();

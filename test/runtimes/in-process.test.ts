@@ -177,6 +177,49 @@ describe('An in-process start, as the supervisor sees it', () => {
     await clearWorlds();
   });
 
+  it('whose stop rejects is gone all the same, and the log says why', async () => {
+    const world = bareRuntime({ A: { create: () => ({ stop: () => Promise.reject(new Error('the disk is full')) }) } });
+    world.runtime.launch('A', 1);
+    world.runtime.stop('A', 1, false);
+    await until('gone', () => world.reports.length === 2);
+    expect(world.reports[1]).to.equal('A 1 ended');
+    expect(world.logged).to.include('A: stop failed: the disk is full');
+  });
+
+  it('whose health check throws is unhealthy, with what it threw and what is known of its cycles', () => {
+    const { runtime } = bareRuntime({
+      A: {
+        create: () => ({
+          health: () => {
+            throw new Error('no handle');
+          },
+        }),
+      },
+    });
+    runtime.launch('A', 1);
+    const { health, missed } = runtime.check('A', 1_000);
+    expect(health).to.include({ status: 'unhealthy', message: 'its health check threw: no handle' });
+    expect(health.details).to.include({ cycles: 0 });
+    expect(missed).to.equal(false);
+  });
+
+  it('that cannot be attached to a router that stays away says so', async () => {
+    const host = routerWorld().host({ canaryMs: 30 });
+    host.declare([subscription('A')]);
+    const world = bareRuntime(
+      { A: { subscribes: ['COUNTED'], create: () => ({ on: { COUNTED: () => {} } }) } },
+      { router: host },
+    );
+    world.runtime.launch('A', 1);
+    world.runtime.reattach('A', 1);
+    await until('it is told', () => world.reports.length === 2);
+    expect(world.reports[1]).to.match(
+      /^A 1 reattached false: cannot re-attach A: the event router did not serve within 0\.03 s/,
+    );
+    world.runtime.kill('A', 1, false);
+    await clearWorlds();
+  });
+
   it('whose stop never returns is killed at its deadline', async () => {
     const clock = simulatedClock();
     const world = supervised({ A: { stopMs: 3_000, create: () => ({ stop: never }) } }, { clock });

@@ -264,6 +264,10 @@ describe('A scope: what an ended start leaves open', () => {
     runtime.kill('A', 1, false);
     expect(await codeOf(() => own({ close: () => (open = false) }, 'late server'))).to.equal('SCOPE_CLOSED');
     expect(open).to.equal(false);
+    // One that cannot be closed troubles nobody: a rejection that nobody heard would fail this run.
+    const stubborn = { close: () => Promise.reject(new Error('not now')) };
+    expect(await codeOf(() => own(stubborn, 'late thread'))).to.equal('SCOPE_CLOSED');
+    await new Promise((resolve) => setImmediate(resolve));
   });
 
   it('its child processes are proven gone before it is reported gone', async () => {

@@ -197,6 +197,22 @@ describe('A clock with a steady wall', () => {
 });
 
 describe('The schedulers of the clock', () => {
+  it('lets an error of scheduled work out, and runs that work no more', async () => {
+    const clock = simulatedClock();
+    let runs = 0;
+    clock.scheduler.schedule(function () {
+      runs++;
+      this.schedule(undefined, 10);
+      throw new Error('the work is broken');
+    }, 10);
+    await clock.advance(10).then(
+      () => expect.fail('the error was swallowed'),
+      (thrown: Error) => expect(thrown.message).to.equal('the work is broken'),
+    );
+    expect(runs).to.equal(1);
+    expect(clock.pending()).to.equal(0);
+  });
+
   it('ends a timer that is unsubscribed in time', async () => {
     const clock = simulatedClock();
     let fired = false;

@@ -26,14 +26,14 @@ module.exports = {
         dependencyTypesNot: ['type-only'],
       },
     },
-    only('seams-know-nothing', '^src/seams/', ['^src/errors'], 'the world as interfaces'),
+    only('seams-know-nothing', '^src/seams/', ['^src/(errors|bounds)'], 'the world as interfaces'),
     only('graph-is-pure', '^src/graph/', ['^src/errors'], 'a value without effects'),
     only('lifecycle-is-pure', '^src/lifecycle/', ['^src/errors', '^src/graph/'], 'tables and policy without effects'),
-    only('training-knows-no-daemon', '^src/training/', ['^src/errors', '^src/seams/'], 'a library of its own'),
+    only('training-knows-no-daemon', '^src/training/', ['^src/(errors|bounds)', '^src/seams/'], 'a library of its own'),
     only(
       'daemons-never-the-orchestrator',
       '^src/daemons/',
-      ['^src/errors', '^src/seams/', '^src/events/', '^src/health/', '^src/training/'],
+      ['^src/(errors|bounds)', '^src/seams/', '^src/events/', '^src/health/', '^src/training/'],
       'a daemon that needs a sibling says so in dependsOn and talks through events',
     ),
     {

@@ -2,6 +2,8 @@
  * What a health check says. Four values, because missing data is not bad data: `unknown` changes nothing, `degraded` is
  * shown and alerted but never restarts, `unhealthy` counts towards a restart.
  */
+import type { Fills } from '../bounds.ts';
+
 export type HealthStatus = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
 
 /** Evidence beside the word. Times are monotonic milliseconds of the daemon's clock unless the name says seconds. */
@@ -16,6 +18,8 @@ export interface HealthDetails {
   /** Events not yet handled. */
   lag?: number;
   connections?: number;
+  /** What this daemon keeps that would grow with traffic if it had no bound; printed in /metrics. */
+  bounds?: Fills;
   [own: string]: unknown;
 }
 

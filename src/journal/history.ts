@@ -6,6 +6,7 @@
  * halving. The segment being written ends in the middle of a line now and then; that line is simply not there yet.
  */
 import { join } from 'node:path';
+import type { Fill } from '../bounds.ts';
 import type { FileSystem } from '../seams/file-system.ts';
 import { journalFiles, readSegment, seqOf, type JournalRecord, type Line, type Segment } from './format.ts';
 import { namesIn } from './recovery.ts';
@@ -37,6 +38,8 @@ export interface JournalReader {
   records(): Generator<JournalRecord>;
   /** What arrived, without what was decided: for replay. */
   inputs(): Generator<JournalRecord>;
+  /** Segments kept as read; the least used goes. */
+  kept(): Fill;
 }
 
 /** Segments kept as read: the newest few are asked for again and again. */
@@ -164,5 +167,6 @@ export const journalReader = ({
     *inputs() {
       for (const each of records()) if (each.kind === 'input') yield each;
     },
+    kept: () => ({ size: recent.size, limit: SEGMENTS_KEPT }),
   };
 };

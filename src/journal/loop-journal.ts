@@ -145,6 +145,8 @@ export const diskHistory = (options: { readonly folder: string; readonly files: 
         .map(historyEntryOf)
         .filter((entry) => entry !== null);
     },
+    /** Segments kept as read. */
+    kept: () => reader.kept(),
     entry(seq: number): HistoryEntry | null {
       const record = reader.record(seq);
       return record === null ? null : historyEntryOf(record);

@@ -8,6 +8,7 @@
  */
 import { createRequire } from 'node:module';
 import type * as prom from 'prom-client';
+import type { Fill, Fills } from '../bounds.ts';
 import { DAEMON_STATES } from '../lifecycle/states.ts';
 import type { DaemonStatus, HistoryEntry } from '../orchestrator/types.ts';
 import { ownUsage } from '../seams/own-usage.ts';
@@ -36,13 +37,32 @@ export interface ServerFigures {
   readonly stallsTotal: number;
   readonly streams: number;
   readonly streamsDroppedTotal: number;
+  /** Of the thread itself. */
+  readonly collections: Fills;
 }
 
 const snake = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/\W/g, '_');
 
-/** Names that posts may bring; more are ignored, so that a mistake cannot grow the page without end. */
+/** Names that posts may bring; more are left out and counted, so that a mistake cannot grow the page without end. */
 const POSTED_NAMES_MAX = 128;
+/** The same for the names of collections. */
+const COLLECTIONS_MAX = 128;
+
+/** What a daemon says may be anything. */
+const isFill = (said: unknown): said is Fill => {
+  const { size, limit, dropped } = (said ?? {}) as Partial<Fill>;
+  return Number.isFinite(size) && Number.isFinite(limit) && (dropped === undefined || Number.isFinite(dropped));
+};
+
+/** Collections of daemons are said with their health: `JOB_SCHEDULER` and `nodes` make `job_scheduler_nodes`. */
+const collectionsOf = function* (mirror: Mirror, own: Fills): Generator<readonly [string, Fill]> {
+  yield* Object.entries(own);
+  yield* Object.entries(mirror.collections);
+  for (const { type, health } of mirror.daemons())
+    for (const [name, fill] of Object.entries(health.details.bounds ?? {}))
+      if (isFill(fill)) yield [`${snake(type.toLowerCase())}_${name}`, fill];
+};
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -75,6 +95,11 @@ export class Metrics {
     'subscriber',
     'topic',
   ]);
+  readonly #size = this.#gauge('master_loop_collection_size', 'how full a bounded collection is', ['collection']);
+  readonly #limit = this.#gauge('master_loop_collection_limit', 'and the most it may hold', ['collection']);
+  readonly #dropped = this.#counter('master_loop_collection_dropped_total', 'refused or pushed out of a full one', [
+    'collection',
+  ]);
   readonly #cpu = this.#counter('process_cpu_seconds_total', 'processor time of the whole process');
   readonly #resident = this.#gauge('process_resident_memory_bytes', 'resident memory of the whole process');
   readonly #openFiles = this.#gauge('process_open_fds', 'open file descriptors');
@@ -88,6 +113,8 @@ export class Metrics {
   readonly #seen = new Map<string, { failures: number; state: string | null }>();
   readonly #startedBefore = new Set<string>();
   readonly #down = new Set<string>();
+  /** Names that found no place on the page. */
+  readonly #leftOut = new Set<string>();
   #subscriptions: unknown = null;
 
   constructor(mirror: Mirror) {
@@ -152,9 +179,9 @@ export class Metrics {
     for (const state of DAEMON_STATES) this.#state.remove({ daemon, state });
   }
 
-  #grow(key: string, counter: Counter, value: number): void {
+  #grow(key: string, counter: Counter, value: number, labels: Readonly<Record<string, string>> = {}): void {
     const before = this.#shown.get(key) ?? 0;
-    if (value > before) counter.inc(value - before);
+    if (value > before || !this.#shown.has(key)) counter.inc(labels, Math.max(0, value - before));
     // A source that began anew (a router that lost its totals) counts on from what was shown.
     this.#shown.set(key, value);
   }
@@ -162,10 +189,35 @@ export class Metrics {
   #posted<Metric>(known: Map<string, Metric>, name: string, make: () => Metric): Metric | null {
     const found = known.get(name);
     if (found !== undefined) return found;
-    if (known.size >= POSTED_NAMES_MAX || this.#registry.getSingleMetric(name) !== undefined) return null;
+    if (known.size >= POSTED_NAMES_MAX || this.#registry.getSingleMetric(name) !== undefined) {
+      this.#leaveOut(name);
+      return null;
+    }
     const made = make();
     known.set(name, made);
     return made;
+  }
+
+  #leaveOut(name: string): void {
+    if (this.#leftOut.size < POSTED_NAMES_MAX) this.#leftOut.add(name);
+  }
+
+  #renderCollections(mirror: Mirror, own: Fills): void {
+    this.#size.reset();
+    this.#limit.reset();
+    const names = new Set<string>();
+    const show = (collection: string, { size, limit, dropped }: Fill): void => {
+      names.add(collection);
+      this.#size.set({ collection }, size);
+      this.#limit.set({ collection }, limit);
+      if (dropped !== undefined) this.#grow(`dropped ${collection}`, this.#dropped, dropped, { collection });
+    };
+    for (const [collection, fill] of collectionsOf(mirror, own)) {
+      if (names.size < COLLECTIONS_MAX) show(collection, fill);
+      else this.#leaveOut(collection);
+    }
+    const size = Math.max(this.#postedLevels.size, this.#postedTotals.size, names.size);
+    show('metric_names', { size, limit: POSTED_NAMES_MAX, dropped: this.#leftOut.size });
   }
 
   #level(name: string, value: number): void {
@@ -183,6 +235,7 @@ export class Metrics {
     this.#renderEvents(mirror);
     for (const [name, value] of Object.entries(mirror.gauges)) this.#level(`master_loop_${snake(name)}`, value);
     if (mirror.log !== null) this.#level('master_loop_log_lines_dropped', mirror.log.dropped);
+    this.#renderCollections(mirror, figures.collections);
     const usage = ownUsage();
     this.#grow('cpu', this.#cpu, usage.userSeconds + usage.systemSeconds);
     this.#resident.set(usage.residentBytes);

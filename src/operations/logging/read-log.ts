@@ -16,11 +16,19 @@ const POLL_MS = 150;
 const NEWLINE = 0x0a;
 /** A line longer than this is shown in parts; ours are never this long. Bytes. */
 const LINE_BYTES_MAX = 1024 * 1024;
+/** One answer holds no more, however long its lines are; half of what a slow reader of a stream may lag behind. */
+export const ANSWER_CHARACTERS_MAX = 2 * 1024 * 1024;
 
 const wanted = (daemon: string | null, line: string): boolean => daemon === null || daemonOfLine(line) === daemon;
 
-/** The last matching lines of one file, oldest first. */
-const lastLinesOf = (path: string, daemon: string | null, count: number, bytesMax: number): string[] => {
+/** What may still be found: lines, and characters in them. */
+interface Room {
+  lines: number;
+  characters: number;
+}
+
+/** The last matching lines of one file, oldest first, while there is room. */
+const lastLinesOf = (path: string, daemon: string | null, room: Room, bytesMax: number): string[] => {
   const file = openReadable(path);
   if (file === null) return [];
   try {
@@ -28,7 +36,8 @@ const lastLinesOf = (path: string, daemon: string | null, count: number, bytesMa
     const first = Math.max(0, size - bytesMax);
     const found: string[] = [];
     let tail = Buffer.alloc(0);
-    for (let end = size; end > first && found.length < count;) {
+    const hasRoom = (): boolean => room.lines > 0 && room.characters >= 0;
+    for (let end = size; end > first && hasRoom();) {
       const begin = Math.max(first, end - BLOCK_BYTES);
       const block = Buffer.concat([file.read(begin, end - begin), tail]);
       // Up to the first line end belongs to a line that begins in the block before.
@@ -37,9 +46,13 @@ const lastLinesOf = (path: string, daemon: string | null, count: number, bytesMa
         .subarray(cut + 1)
         .toString('utf8')
         .split('\n');
-      for (let at = lines.length - 1; at >= 0 && found.length < count; at--) {
+      for (let at = lines.length - 1; at >= 0 && hasRoom(); at--) {
         const line = lines[at] as string;
-        if (line !== '' && wanted(daemon, line)) found.push(line);
+        if (line === '' || !wanted(daemon, line)) continue;
+        room.characters -= line.length;
+        if (room.characters < 0) break;
+        room.lines--;
+        found.push(line);
       }
       tail = Buffer.from(block.subarray(0, cut + 1));
       end = begin;
@@ -60,11 +73,14 @@ export interface ReadLogOptions {
 /** The last lines, oldest first; the newest rotated files help when the live one has too few. */
 export const readLog = ({ path, daemon, lines }: ReadLogOptions): string[] => {
   let found: string[] = [];
-  for (let number = 0; number <= 2 && found.length < lines; number++) {
+  const room: Room = { lines, characters: ANSWER_CHARACTERS_MAX };
+  for (let number = 0; number <= 2 && room.lines > 0 && room.characters >= 0; number++) {
     const name = number === 0 ? path : `${path}.${number}`;
-    found = [...lastLinesOf(name, daemon, lines - found.length, LOOK_BACK_BYTES), ...found];
+    found = [...lastLinesOf(name, daemon, room, LOOK_BACK_BYTES), ...found];
   }
-  return found;
+  return room.characters >= 0
+    ? found
+    : [`… earlier lines are left out: an answer holds at most ${ANSWER_CHARACTERS_MAX} characters`, ...found];
 };
 
 /**

@@ -57,6 +57,7 @@ export const forwarding = (options: {
         // From here on the slot was taken, so the main thread is done with it.
         const late = clock.after(acknowledgeMs + waitMs + GRACE_MS, () => {
           if (waiting.delete(id)) slots.free(slot);
+          post({ type: 'hung-up', id }); // nobody waits for it any more
           settle(noOutcome(waitMs));
         });
         const onAbort = (): void => {

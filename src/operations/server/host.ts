@@ -7,6 +7,7 @@
  * if it dies, it is started again with the whole picture, and the loop goes on.
  */
 import type { Worker } from 'node:worker_threads';
+import type { Fills } from '../../bounds.ts';
 import { messageOf, OrchestratorError } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { TurnReport } from '../../orchestrator/ports.ts';
@@ -14,6 +15,7 @@ import type { DaemonStatus, FleetSnapshot, HistoryEntry } from '../../orchestrat
 import { isoTime, type Clock, type Timer } from '../../seams/clock.ts';
 import { startThread } from '../../seams/entry.ts';
 import { controlSocketPath } from '../control-paths.ts';
+import { tooMany } from './errors.ts';
 import { DEFAULT_LIMITS } from './protocol.ts';
 import type {
   BeatFigures,
@@ -28,7 +30,7 @@ import type {
   StallReport,
   ToServer,
 } from './protocol.ts';
-import { PULSE_WORD, sharedWords, takeSlot } from './slots.ts';
+import { PULSE_WORD, READ_WORD, sharedWords, takeSlot } from './slots.ts';
 
 export interface ServerOptions {
   readonly dataDir: string;
@@ -74,6 +76,8 @@ export interface ServerHost {
   onStall(listener: (stall: StallReport) => void): void;
   /** Worst lateness of the loop in the last second. Milliseconds. */
   lagMs(): number;
+  /** What waits on this side. */
+  collections(): Fills;
   /** Stops listening; resolves when the port is free. */
   close(): Promise<void>;
 }
@@ -89,6 +93,11 @@ const PULSES_PER_BEAT = 4;
 const AGAIN_MS = 1_000;
 /** A thread that does not end by itself is ended. Milliseconds. */
 const CLOSE_MS = 2_000;
+/**
+ * Requests carried out at once. The thread forwards fewer, but forgets one whose caller hung up, while that is still
+ * under way here. Chosen.
+ */
+const UNDER_WAY_MAX = 1_024;
 /** All streams at their limit fit in it. */
 const THREAD_MEGABYTES_MAX = 512;
 
@@ -156,7 +165,20 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
 
   let scheduled = false;
   let postedAt = -Infinity;
-  const post = (message: ToServer): void => worker?.postMessage(message);
+  /** To this thread; the word that it counts in wraps, and so does this. */
+  let posts = 0;
+  const unread = (): number => (posts - Atomics.load(new Int32Array(shared), READ_WORD)) | 0;
+  const post = (message: ToServer): void => {
+    const thread = worker;
+    if (thread === null) return;
+    posts = (posts + 1) | 0;
+    thread.postMessage(message);
+    if (unread() <= limits.posts) return;
+    // It stands still, and what is posted to it only grows: the next one begins with the whole picture.
+    options.log?.('ERROR', `the server thread has left ${limits.posts} posts unread; it is ended`);
+    worker = null;
+    void thread.terminate();
+  };
 
   const postGathered = (): void => {
     scheduled = false;
@@ -202,7 +224,13 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
 
   // ------------------------------------------------------------------------------------------ requests
 
+  let turnedAway = 0;
   const carryOut = async (id: number, request: ControlRequest): Promise<ControlReply> => {
+    if (underWay.size >= UNDER_WAY_MAX) {
+      turnedAway++;
+      const { status, body } = tooMany('requests', UNDER_WAY_MAX);
+      return { ok: false, status, error: body };
+    }
     const controller = new AbortController();
     underWay.set(id, controller);
     try {
@@ -261,6 +289,7 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
   const start = (): Promise<void> =>
     new Promise((resolve, reject) => {
       shared = sharedWords();
+      posts = 0;
       const words = shared;
       const data: ServerThreadData = {
         dataDir: options.dataDir,
@@ -375,6 +404,10 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
     },
     onStall: (listener) => void stallListeners.add(listener),
     lagMs: () => lagMs,
+    collections: () => ({
+      server_posts: { size: worker === null ? 0 : unread(), limit: limits.posts },
+      control_requests: { size: underWay.size, limit: UNDER_WAY_MAX, dropped: turnedAway },
+    }),
     async close() {
       if (closing) return;
       answerAll(); // the last of them may be to whoever asked for this end

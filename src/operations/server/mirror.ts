@@ -4,6 +4,7 @@
  * It answers while the main loop is blocked, so it keeps whatever an answer needs: every daemon's status, the graph, the
  * operation, the subscriptions, and the newest part of the journal. Everything in it has a bound.
  */
+import type { Fills } from '../../bounds.ts';
 import type { SubscriptionState } from '../../events/types.ts';
 import type { DaemonStatus, FleetSnapshot, HistoryEntry } from '../../orchestrator/types.ts';
 import type { FloorPanel } from '../cli/watch/floor.ts';
@@ -11,6 +12,8 @@ import type { BeatFigures, Change, EventFigures, GraphPicture, LogFigures } from
 
 /** Journal entries kept in memory, for the stream's catch-up and for `why` when the disk fails. Chosen. */
 export const HISTORY_KEPT = 4_096;
+/** Cut in strides, so that a full ring costs one copy in many entries instead of one each. */
+export const HISTORY_MAX = HISTORY_KEPT * 1.25;
 
 export class Mirror {
   #fleet: Omit<FleetSnapshot, 'daemons'>;
@@ -20,6 +23,7 @@ export class Mirror {
   #events: EventFigures = { totals: {}, levels: {} };
   #log: LogFigures | null = null;
   #gauges: Readonly<Record<string, number>> = {};
+  #collections: Fills = {};
   #floor: FloorPanel | null = null;
   #lagMs = 0;
   #revision = 0;
@@ -44,8 +48,7 @@ export class Mirror {
     if (change.operation !== undefined) this.#fleet = { ...this.#fleet, operation: change.operation };
     if (change.verdict !== undefined) this.#fleet = { ...this.#fleet, verdict: change.verdict };
     for (const entry of change.history ?? []) this.#history.push(entry);
-    // Cut in strides, so that a full ring costs one copy in many entries instead of one each.
-    if (this.#history.length > HISTORY_KEPT * 1.25) this.#history.splice(0, this.#history.length - HISTORY_KEPT);
+    if (this.#history.length > HISTORY_MAX) this.#history.splice(0, this.#history.length - HISTORY_KEPT);
     this.#slow(change);
   }
 
@@ -60,6 +63,7 @@ export class Mirror {
     if (figures.subscriptions !== undefined) this.#subscriptions = figures.subscriptions;
     if (figures.log !== undefined) this.#log = figures.log;
     if (figures.gauges !== undefined) this.#gauges = figures.gauges;
+    if (figures.collections !== undefined) this.#collections = figures.collections;
     if (figures.floor !== undefined) this.#floor = figures.floor;
   }
 
@@ -81,6 +85,10 @@ export class Mirror {
   get gauges(): Readonly<Record<string, number>> {
     return this.#gauges;
   }
+  /** What the main thread says of its bounded collections. */
+  get collections(): Fills {
+    return this.#collections;
+  }
   get floor(): FloorPanel | null {
     return this.#floor;
   }
@@ -92,7 +100,7 @@ export class Mirror {
   get revision(): number {
     return this.#revision;
   }
-  /** Newest last; at most a quarter over HISTORY_KEPT. */
+  /** Newest last; at most HISTORY_MAX. */
   get history(): readonly HistoryEntry[] {
     return this.#history;
   }

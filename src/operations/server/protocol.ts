@@ -6,6 +6,7 @@
  * and a forwarded request is either taken by the main thread within ACKNOWLEDGE_MS or withdrawn for ever, never carried
  * out after the caller was told that it was not (see slots.ts).
  */
+import type { Fills } from '../../bounds.ts';
 import type { SubscriptionState } from '../../events/types.ts';
 import type { CommandOutcome, CommandVerb, DaemonStatus, FleetSnapshot } from '../../orchestrator/types.ts';
 import type { HistoryEntry, OperationRecord, Origin, Verdict, WhyReport } from '../../orchestrator/types.ts';
@@ -119,8 +120,10 @@ export interface BeatFigures {
   readonly events?: EventFigures;
   readonly subscriptions?: readonly SubscriptionState[];
   readonly log?: LogFigures;
-  /** Levels of the master itself: bounded collections and their fill, heap … printed as `master_loop_<name>`. */
+  /** Levels of the master itself, printed as `master_loop_<name>`. */
   readonly gauges?: Readonly<Record<string, number>>;
+  /** What is bounded, and how full it is. */
+  readonly collections?: Fills;
   /** What the daemons work on, when there is something to show. */
   readonly floor?: FloorPanel;
 }
@@ -162,6 +165,12 @@ export interface ServerLimits {
   readonly requestMs: number;
   /** Bytes a slow reader of a stream may lag behind before it is dropped. */
   readonly streamBytes: number;
+  /** Bytes of answers that wait for their readers, all together. */
+  readonly answerBytes: number;
+  /** Milliseconds a reader may take over one answer. */
+  readonly answerMs: number;
+  /** Posts of the main thread that the server thread has not read; a thread with more of them is replaced. */
+  readonly posts: number;
   readonly stalledAfterMs: number;
   readonly acknowledgeMs: number;
 }
@@ -171,6 +180,9 @@ export const DEFAULT_LIMITS: ServerLimits = {
   streams: 32,
   requestMs: 10_000,
   streamBytes: 4 * 1024 * 1024,
+  answerBytes: 64 * 1024 * 1024,
+  answerMs: 60_000,
+  posts: 2_000, //                     some 20 s of a main thread that posts as often as it may
   stalledAfterMs: STALLED_AFTER_MS,
   acknowledgeMs: ACKNOWLEDGE_MS,
 };

@@ -9,9 +9,12 @@ import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { messageOf } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
+import type { Fill } from '../../bounds.ts';
 import type { CommandOutcome } from '../../orchestrator/types.ts';
+import { boundConnections } from '../../seams/connections.ts';
 import type { PlainClock } from '../../seams/plain-clock.ts';
 import { refuseAccess, type AccessRules } from './access.ts';
+import type { Answers } from './answers.ts';
 import { badRequest, noRoute, Refusal, tooMany, unknownDaemon } from './errors.ts';
 import { explainDaemon } from './explain.ts';
 import type { Forward } from './forward.ts';
@@ -49,8 +52,11 @@ export interface Floor {
   readonly history: History;
   readonly forward: Forward;
   readonly streams: Streams;
+  readonly answers: Answers;
   readonly limits: ServerLimits;
   readonly version: string;
+  /** Clients of `wait`. */
+  readonly waiters: { count: number };
   now(): Now;
   /** The port that is listened on. */
   port(): number;
@@ -71,7 +77,7 @@ const STREAM_BEAT_MS = 15_000;
 const LINES_DEFAULT = 50;
 const LINES_MAX = 10_000;
 /** Readers of `wait`; each is looked at with every look of the stall watch. */
-const WAITERS_MAX = 64;
+export const WAITERS_MAX = 64;
 const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_MS_MAX = 5_000;
 /** How often requests that arrive too slowly are looked for. Milliseconds. */
@@ -152,36 +158,6 @@ const hangUpOf = (reply: FastifyReply): AbortSignal => {
   return controller.signal;
 };
 
-/**
- * When the limit is reached, the oldest connection that has no request under way is closed for the new one: a hundred
- * slow or idle clients never keep a health probe out.
- */
-const guardConnections = (app: FastifyInstance, limit: number): void => {
-  const busy = new Map<Socket, number>();
-  app.server.on('connection', (socket: Socket) => {
-    if (busy.size >= limit) {
-      const idle = [...busy].find(([, requests]) => requests === 0)?.[0];
-      if (idle === undefined) {
-        socket.destroy();
-        return;
-      }
-      busy.delete(idle);
-      idle.destroy();
-    }
-    busy.set(socket, 0);
-    socket.once('close', () => busy.delete(socket));
-  });
-  app.server.on('request', (request, response) => {
-    const { socket } = request;
-    const count = (by: number): void => {
-      const requests = busy.get(socket);
-      if (requests !== undefined) busy.set(socket, requests + by);
-    };
-    count(1);
-    response.once('close', () => count(-1));
-  });
-};
-
 const refusalOf = (thrown: unknown, request: FastifyRequest): Refusal => {
   if (thrown instanceof Refusal) return thrown;
   const status = thrown instanceof Error && 'statusCode' in thrown ? Number(thrown.statusCode) : 500;
@@ -222,11 +198,16 @@ const answerGarbage = (error: Error & { readonly code?: string }, socket: Socket
   else socket.destroy();
 };
 
+export interface BuiltServer {
+  readonly app: FastifyInstance;
+  readonly connections: () => Fill;
+}
+
 /**
  * A server with its routes, not yet listening.
  * @param access  null on the control socket, whose file permission is the access control
  */
-export const buildServer = (floor: Floor, access: AccessRules | null): FastifyInstance => {
+export const buildServer = (floor: Floor, access: AccessRules | null): BuiltServer => {
   const { clock, mirror, history, forward, streams, limits } = floor;
   const app = fastify({
     logger: false,
@@ -246,7 +227,7 @@ export const buildServer = (floor: Floor, access: AccessRules | null): FastifyIn
     },
     clientErrorHandler: (error, socket) => answerGarbage(error, socket as Socket),
   });
-  guardConnections(app, limits.connections);
+  const connections = boundConnections(app.server, limits.connections);
 
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
@@ -281,9 +262,14 @@ export const buildServer = (floor: Floor, access: AccessRules | null): FastifyIn
       if (refusal?.status === 401) void reply.header('www-authenticate', 'Bearer');
       done(refusal ?? undefined);
     });
-  app.addHook('onSend', (_request, reply, _payload, done) => {
+  app.addHook('onSend', (_request, reply, payload, done) => {
     void reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff');
-    done();
+    try {
+      floor.answers.begin(reply.raw, Buffer.isBuffer(payload) ? payload.length : 0);
+      done();
+    } catch (refusal) {
+      done(refusal as Refusal);
+    }
   });
 
   const known = (type: string): DaemonStatus => {
@@ -372,7 +358,7 @@ export const buildServer = (floor: Floor, access: AccessRules | null): FastifyIn
   };
   app.post('/log-level', setLevel);
 
-  if (access !== null) return app;
+  if (access !== null) return { app, connections };
 
   // ------------------------------------------------------------------------------------------ control socket only
 
@@ -413,19 +399,18 @@ export const buildServer = (floor: Floor, access: AccessRules | null): FastifyIn
     },
   );
 
-  let waiters = 0;
   app.get<{ Querystring: Record<string, unknown> }>(
     '/control/wait',
     { exposeHeadRoute: false },
     async ({ query }, reply) => {
-      if (waiters >= WAITERS_MAX) throw tooMany('waiting clients', WAITERS_MAX);
+      if (floor.waiters.count >= WAITERS_MAX) throw tooMany('waiting clients', WAITERS_MAX);
       const timeoutMs = parseCount(query, 'timeoutMs', WAIT_MS_MAX, WAIT_MS_MAX);
       const begun = clock.monotonicMs();
-      waiters++;
+      floor.waiters.count++;
       try {
         return sendJson(reply, 200, await waitUntilReady(floor, begun, timeoutMs, hangUpOf(reply)));
       } finally {
-        waiters--;
+        floor.waiters.count--;
       }
     },
   );
@@ -465,7 +450,7 @@ export const buildServer = (floor: Floor, access: AccessRules | null): FastifyIn
   verbs('/control/events', EVENT_VERBS, (verb, args) => ({ kind: 'events', verb, arguments: args }));
   verbs('/control/drills', DRILL_VERBS, (verb, args) => ({ kind: 'drills', verb, arguments: args }));
 
-  return app;
+  return { app, connections };
 };
 
 /** One server-sent event. JSON has no line breaks, so one `data:` line holds it. */

@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import type { Fills } from '../../bounds.ts';
 import { messageOf, OrchestratorError } from '../../errors.ts';
 import { diskHistory } from '../../journal/loop-journal.ts';
 import { isoTime, plainClock } from '../../seams/plain-clock.ts';
@@ -18,12 +19,13 @@ import { controlSocketPath, logPath, runFolder, tokenPath } from '../control-pat
 import { followLog, readLog } from '../logging/read-log.ts';
 import { Metrics, METRICS_CONTENT_TYPE } from '../metrics.ts';
 import { cannotListen, portTaken } from './errors.ts';
+import { Answers } from './answers.ts';
 import { forwarding } from './forward.ts';
 import { historyOf } from './history.ts';
-import { Mirror } from './mirror.ts';
+import { HISTORY_MAX, Mirror } from './mirror.ts';
 import type { FromServer, ServerThreadData, ToServer } from './protocol.ts';
-import { buildServer, eventText, type Floor } from './routes.ts';
-import { PULSE_WORD } from './slots.ts';
+import { buildServer, eventText, WAITERS_MAX, type BuiltServer, type Floor } from './routes.ts';
+import { PULSE_WORD, READ_WORD, SLOTS } from './slots.ts';
 import { LOOK_MS, StallWatch } from './stall-watch.ts';
 import { Streams } from './streams.ts';
 
@@ -36,6 +38,7 @@ const post = (message: FromServer): void => main.postMessage(message);
 const mirror = new Mirror(data.snapshot, data.graph);
 const streams = new Streams(data.limits.streams, data.limits.streamBytes);
 const watch = new StallWatch(clock.monotonicMs(), data.limits.stalledAfterMs);
+const answers = new Answers(clock, data.limits.answerBytes, data.limits.answerMs);
 const pulse = new Int32Array(data.shared);
 const attribution = new Int32Array(data.attribution);
 let names: readonly string[] = data.names;
@@ -86,11 +89,44 @@ const forward = forwarding({
 
 const metrics = new Metrics(mirror);
 
+/** The same complaint is told at most this often: told to a main loop that is blocked, each would wait in memory. */
+const COMPLAINT_MS = 1_000;
+
 /** The thread has no log of its own: what it has to say goes into the master's. */
 function complain(what: string): (thrown: unknown) => void {
-  return (thrown) =>
-    post({ type: 'log', level: 'ERROR', message: `the control plane failed in ${what}: ${messageOf(thrown)}` });
+  let toldAt = -Infinity;
+  let untold = 0;
+  return (thrown) => {
+    const now = clock.monotonicMs();
+    if (now - toldAt < COMPLAINT_MS) {
+      untold++;
+      return;
+    }
+    const more = untold === 0 ? '' : ` (and ${untold} times before)`;
+    post({ type: 'log', level: 'ERROR', message: `the control plane failed in ${what}: ${messageOf(thrown)}${more}` });
+    toldAt = now;
+    untold = 0;
+  };
 }
+
+const servers: BuiltServer[] = [];
+const waiters = { count: 0 };
+const disk = diskHistory({ folder: data.journalFolder, files: realFileSystem() });
+
+/** What this thread keeps. */
+const collections = (): Fills => {
+  const [port = null, socket = null] = servers.map(({ connections }) => connections());
+  return {
+    ...(port === null ? {} : { server_connections: port }),
+    ...(socket === null ? {} : { server_socket_connections: socket }),
+    server_streams: { size: streams.open, limit: data.limits.streams, dropped: streams.dropped },
+    server_waiters: { size: waiters.count, limit: WAITERS_MAX },
+    server_answer_bytes: answers.fill(),
+    server_forwarded: { size: forward.underWay, limit: SLOTS },
+    server_history: { size: mirror.history.length, limit: HISTORY_MAX },
+    server_journal_segments: disk.kept(),
+  };
+};
 
 let rendering: Promise<{ contentType: string; text: string }> | null = null;
 const renderMetrics = async (): Promise<{ contentType: string; text: string }> => {
@@ -101,6 +137,7 @@ const renderMetrics = async (): Promise<{ contentType: string; text: string }> =
     stallsTotal,
     streams: streams.open,
     streamsDroppedTotal: streams.dropped,
+    collections: collections(),
   });
   return { contentType: METRICS_CONTENT_TYPE, text };
 };
@@ -108,13 +145,11 @@ const renderMetrics = async (): Promise<{ contentType: string; text: string }> =
 const floor: Floor = {
   clock,
   mirror,
-  history: historyOf(
-    mirror,
-    diskHistory({ folder: data.journalFolder, files: realFileSystem() }),
-    complain('reading the journal'),
-  ),
+  history: historyOf(mirror, disk, complain('reading the journal')),
   forward,
   streams,
+  answers,
+  waiters,
   limits: data.limits,
   version: data.version,
   now() {
@@ -163,8 +198,9 @@ const writeToken = (): string => {
 const listen = async (): Promise<() => Promise<void>> => {
   const socketPath = controlSocketPath(data.dataDir);
   privateFolder(runFolder(data.dataDir));
-  const open = buildServer(floor, { bind: data.bind, token: writeToken(), hostName: hostname() });
-  const trusted = buildServer(floor, null);
+  servers.push(buildServer(floor, { bind: data.bind, token: writeToken(), hostName: hostname() }));
+  servers.push(buildServer(floor, null));
+  const [open, trusted] = servers.map(({ app }) => app) as [BuiltServer['app'], BuiltServer['app']];
   try {
     await open.listen({ host: data.bind, port: data.port });
   } catch (thrown) {
@@ -193,6 +229,7 @@ const listen = async (): Promise<() => Promise<void>> => {
 };
 
 const take = (message: ToServer, close: () => Promise<void>): void => {
+  Atomics.add(pulse, READ_WORD, 1);
   heard();
   switch (message.type) {
     case 'change': {

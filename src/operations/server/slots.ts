@@ -15,9 +15,10 @@ const PENDING = 1;
 const TAKEN = 2;
 const WITHDRAWN = 3;
 
-/** Word 0 is the pulse of the main loop; the slots follow. */
+/** Word 0 is the pulse of the main loop, word 1 counts what the server thread has read; the slots follow. */
 export const PULSE_WORD = 0;
-const FIRST_SLOT = 1;
+export const READ_WORD = 1;
+const FIRST_SLOT = 2;
 
 export const sharedWords = (): SharedArrayBuffer => new SharedArrayBuffer((FIRST_SLOT + SLOTS) * 4);
 

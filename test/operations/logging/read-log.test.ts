@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { followLog, readLog } from '../../../src/operations/logging/read-log.ts';
+import { ANSWER_CHARACTERS_MAX, followLog, readLog } from '../../../src/operations/logging/read-log.ts';
 import { simulatedClock, type SimulatedClock } from '../../../src/simulation/simulated-clock.ts';
 
 const line = (daemon: string, text: string): string => `2026-11-23T21:00:00.000Z INFO [${daemon}] ${text}`;
@@ -25,6 +25,18 @@ describe('reading the log', () => {
     expect(readLog({ path, daemon: null, lines: 2 })).to.deep.equal([line('A', '3'), line('B', '4')]);
     expect(readLog({ path, daemon: 'A', lines: 9 })).to.deep.equal([line('A', '1'), line('A', '3')]);
     expect(readLog({ path, daemon: null, lines: 0 })).to.deep.equal([]);
+  });
+
+  it('gives no more than an answer may hold, the newest lines, and says that there were more', () => {
+    const long = (index: number): string => line('A', `${index} ${'x'.repeat(100_000)}`);
+    const all = Array.from({ length: 60 }, (_value, index) => long(index));
+    writeFileSync(`${path}.1`, `${all.slice(0, 30).join('\n')}\n`);
+    writeFileSync(path, `${all.slice(30).join('\n')}\n`);
+    const fits = Math.floor(ANSWER_CHARACTERS_MAX / all[59]!.length);
+    const [first, ...lines] = readLog({ path, daemon: null, lines: 10_000 });
+    expect(first).to.equal(`… earlier lines are left out: an answer holds at most ${ANSWER_CHARACTERS_MAX} characters`);
+    expect(lines).to.deep.equal(all.slice(-fits));
+    expect(readLog({ path, daemon: null, lines: fits }), 'nothing is left out').to.deep.equal(all.slice(-fits));
   });
 
   it('finds lines that lie across the blocks it reads, and across files', () => {

@@ -52,6 +52,15 @@ describe('forwarding to the main loop', () => {
     expect(forward.underWay).to.equal(0);
   });
 
+  it('a request whose outcome does not come is given up, and the main loop hears that nobody waits', async () => {
+    const refused = refusal(forward.ask(RESTART, 1_000, never()));
+    expect(takeSlot(shared, posted[0]!.slot)).to.be.true;
+    await clock.advance(2_000 + 1_000 + 5_000);
+    expect((await refused).body.code).to.equal('NO_OUTCOME');
+    expect(hungUp).to.deep.equal([posted[0]!.id]);
+    expect(forward.underWay).to.equal(0);
+  });
+
   it('a request that is not taken within the deadline is refused, with who holds the loop, and never carried out', async () => {
     const refused = refusal(forward.ask(RESTART, 600_000, never()));
     await clock.advance(1_999);

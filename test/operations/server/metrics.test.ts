@@ -5,7 +5,14 @@ import { Mirror } from '../../../src/operations/server/mirror.ts';
 import type { Change } from '../../../src/operations/server/protocol.ts';
 import { AT, daemon, entry, graphOf, snapshot } from './fleet.ts';
 
-const FIGURES = { snapshotAgeMs: 12, stalled: false, stallsTotal: 0, streams: 0, streamsDroppedTotal: 0 };
+const FIGURES = {
+  snapshotAgeMs: 12,
+  stalled: false,
+  stallsTotal: 0,
+  streams: 0,
+  streamsDroppedTotal: 0,
+  collections: {},
+};
 
 describe('/metrics', () => {
   const daemons = [daemon('EVENT_ROUTER'), daemon('AUTO_SYNC', { state: 'WAITING', readyAt: null })];
@@ -101,6 +108,63 @@ describe('/metrics', () => {
     });
     const text = await page();
     expect(text.split('\n').filter((one) => /^master_loop_g\d/.test(one))).to.have.length(128);
+  });
+
+  it('shows how full each bounded collection is, of the thread, of the loop and of daemons, and what they dropped', async () => {
+    mirror.beat(0, { collections: { outbox: { size: 7, limit: 9, dropped: 3 }, inputs: { size: 1, limit: 4 } } });
+    const bounds = { clients: { size: 2, limit: 5 } };
+    post({
+      daemons: [
+        daemon('AUTO_SYNC', { health: { ...degraded('slow', { bounds }), checkedAt: AT, consecutiveFailures: 0 } }),
+      ],
+    });
+    const text = await page({ ...FIGURES, collections: { streams: { size: 0, limit: 32, dropped: 0 } } });
+    const shown = text
+      .split('\n')
+      .filter((one) => /^master_loop_collection_.*(outbox|inputs|clients|streams)/.test(one));
+    expect(shown).to.deep.equal([
+      'master_loop_collection_size{collection="streams"} 0',
+      'master_loop_collection_size{collection="outbox"} 7',
+      'master_loop_collection_size{collection="inputs"} 1',
+      'master_loop_collection_size{collection="auto_sync_clients"} 2',
+      'master_loop_collection_limit{collection="streams"} 32',
+      'master_loop_collection_limit{collection="outbox"} 9',
+      'master_loop_collection_limit{collection="inputs"} 4',
+      'master_loop_collection_limit{collection="auto_sync_clients"} 5',
+      'master_loop_collection_dropped_total{collection="streams"} 0',
+      'master_loop_collection_dropped_total{collection="outbox"} 3',
+    ]);
+    mirror.beat(0, { collections: { outbox: { size: 0, limit: 9, dropped: 1 } } });
+    expect(await line('master_loop_collection_dropped_total{collection="outbox"}'), 'never shrinks').to.match(/ 3$/);
+    expect(await line('master_loop_collection_size{collection="inputs"}'), 'nobody says it any more').to.equal(
+      undefined,
+    );
+  });
+
+  it('is not broken by a daemon that says nonsense of its collections', async () => {
+    const bounds = { a: 'much', b: null, c: { size: NaN, limit: 1 }, d: { size: 1, limit: 2 } } as never;
+    post({
+      daemons: [
+        daemon('AUTO_SYNC', { health: { ...degraded('x', { bounds }), checkedAt: AT, consecutiveFailures: 0 } }),
+      ],
+    });
+    const shown = (await page())
+      .split('\n')
+      .filter((one) => one.startsWith('master_loop_collection_size{collection="auto'));
+    expect(shown).to.deep.equal(['master_loop_collection_size{collection="auto_sync_d"} 1']);
+  });
+
+  it('says how many names found no place on the page', async () => {
+    const many = (prefix: string, count: number): string[] =>
+      Array.from({ length: count }, (_value, index) => `${prefix}${index}`);
+    mirror.beat(0, {
+      gauges: Object.fromEntries(many('g', 130).map((name) => [name, 1])),
+      collections: Object.fromEntries(many('c', 133).map((name) => [name, { size: 1, limit: 2 }])),
+    });
+    await page();
+    expect(await line('master_loop_collection_size{collection="metric_names"}')).to.match(/ 128$/);
+    expect(await line('master_loop_collection_dropped_total{collection="metric_names"}')).to.match(/ 7$/);
+    expect(await line('master_loop_collection_size{collection="c128"}')).to.equal(undefined);
   });
 
   it('drops the series of a daemon that left the fleet', async () => {

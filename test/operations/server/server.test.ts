@@ -1,9 +1,11 @@
 import { expect } from 'chai';
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { OrchestratorError } from '../../../src/errors.ts';
+import { segmentName } from '../../../src/journal/format.ts';
 import { startServer, type ServerHost, type ServerOptions } from '../../../src/operations/server/host.ts';
 import { DEFAULT_LIMITS, type ControlRequest } from '../../../src/operations/server/protocol.ts';
 import { daemon, entry, ROUTER_AND_SYNC, serverOptions, temporaryDataDir } from './fleet.ts';
@@ -354,6 +356,39 @@ describe('the server thread', function () {
       expect(modeOf('run', 'token')).to.equal('600');
     });
 
+    it('a reader that takes none of its long answers: they are bounded, then refused, and short ones still given', async () => {
+      const message = 'x'.repeat(4_000);
+      for (let seq = 5_001; seq <= 9_000; seq += 200)
+        host.publish({ history: Array.from({ length: 200 }, (_value, index) => entry(seq + index, { message })) });
+      await until('history is there', async () => (await overSocket('/control/history?limit=1')).text.includes('9000'));
+      const readers: Socket[] = [];
+      const waiting = async (): Promise<number> => {
+        const text = (await get('/metrics')).text;
+        return Number(/^master_loop_collection_size\{collection="server_answer_bytes"\} (\d+)$/m.exec(text)?.[1]);
+      };
+      let refused = false;
+      while (!refused && readers.length < 20) {
+        const socket = connectSocket(host.socketPath);
+        readers.push(socket);
+        socket.on('error', () => undefined);
+        socket.write('GET /control/history?limit=10000 HTTP/1.1\r\nHost: localhost\r\n\r\n');
+        const before = readers.length === 1 ? 0 : await waiting();
+        await until('it is answered', async () => {
+          const [now, text] = [await waiting(), (await get('/metrics')).text];
+          refused = /collection_dropped_total\{collection="server_answer_bytes"\} [1-9]/.test(text);
+          return refused || now > before;
+        });
+      }
+      expect(refused, 'a further long answer is refused').to.equal(true);
+      expect(await waiting()).to.be.within(16 * 1024 * 1024, 64 * 1024 * 1024);
+      expect((await overSocket('/health')).status).to.equal(200);
+      const answer = await overSocket('/control/history?limit=10000');
+      expect(answer.status).to.equal(503);
+      expect(errorOf(answer)).to.include({ code: 'TOO_MANY' });
+      for (const socket of readers) socket.destroy();
+      await until('they are forgotten', async () => (await waiting()) < 1024 * 1024);
+    });
+
     it('needs no token', async () => {
       const answer = await overSocket('/control/act', {
         method: 'POST',
@@ -470,6 +505,104 @@ describe('starting the server', function () {
     await until('it answers again', async () => (await health())?.status === 503);
     expect((await health())?.json['critical']).to.have.property('LATE', 'FAILED');
     expect(complaints).to.have.length(1);
+    await host.close();
+  });
+
+  it('whose thread stands still: what is posted to it is bounded, and the next one has the whole picture', async () => {
+    const complaints: string[] = [];
+    const stuckDir = temporaryDataDir();
+    const now = [...ROUTER_AND_SYNC];
+    const host = await startServer(
+      serverOptions(stuckDir.path, now, {
+        limits: { posts: 50 },
+        log: (_level, message) => complaints.push(message),
+      }),
+    );
+    const unread = (): number => host.collections()['server_posts']?.size ?? NaN;
+    host.publish({ history: [entry(1)] });
+    await until('it has read everything', () => unread() === 0);
+
+    // Reading the journal, it meets a file that answers nobody, as a disk of another machine may.
+    const journal = join(stuckDir.path, 'journal');
+    mkdirSync(journal, { recursive: true });
+    const pipe = join(journal, segmentName(1, 0));
+    execFileSync('mkfifo', [pipe]);
+    ask({ socketPath: host.socketPath }, '/control/history').catch(() => undefined);
+    let most = 0;
+    await until('it was given up', () => {
+      host.beat({});
+      most = Math.max(most, unread());
+      return complaints.some((text) => text.includes('has left 50 posts unread'));
+    });
+    expect(most).to.be.at.most(50);
+    for (let beat = 0; beat < 1_000; beat++) host.beat({});
+    expect(unread(), 'nothing is kept for a thread that is gone').to.equal(0);
+
+    now.push(daemon('LATE', { state: 'FAILED' }));
+    closeSync(openSync(pipe, 'r+')); // it reads on, and so it can be ended
+    rmSync(pipe);
+    await until('the next one answers', async () => {
+      const answer = await ask({ port: host.port }, '/health').catch(() => null);
+      return 'LATE' in (answer?.json['critical'] ?? {});
+    });
+    await host.close();
+    stuckDir.remove();
+  });
+
+  it('whose journal cannot be read complains of it once a second, not at every request', async () => {
+    const complaints: string[] = [];
+    const host = await startServer(
+      serverOptions(dataDir.path, undefined, { log: (_level, text) => complaints.push(text) }),
+    );
+    const journal = join(dataDir.path, 'journal', segmentName(1, 0));
+    mkdirSync(journal, { recursive: true }); // a folder in the place of a file
+    const ask50 = async (): Promise<void> => {
+      for (let n = 0; n < 50; n++)
+        expect((await ask({ socketPath: host.socketPath }, '/control/history')).status).to.equal(200);
+    };
+    await ask50();
+    expect(complaints).to.have.length(1);
+    expect(complaints[0]).to.match(/^the control plane failed in reading the journal: EISDIR/);
+    await until('it says how often it was', async () => {
+      await ask50();
+      return complaints.length === 2;
+    });
+    expect(complaints[1]).to.match(/\(and \d+ times before\)$/);
+    await host.close();
+    rmSync(journal, { recursive: true });
+  });
+
+  it('with more requests under way than it may have: one more is refused, and one that ended makes room', async () => {
+    const host = await startServer(serverOptions(dataDir.path));
+    const ends: (() => void)[] = [];
+    host.onRequest(() => new Promise((resolve) => ends.push(() => resolve({ ok: true, body: {} }))));
+    const poll = (): Promise<Answer> =>
+      ask({ socketPath: host.socketPath }, '/control/events/poll', { method: 'POST', body: '' });
+    // Each caller hangs up once its request was taken: the thread forgets it, and the loop still has it.
+    while (ends.length < 1_024) {
+      const before = ends.length;
+      const requests = Array.from({ length: 64 }, () => {
+        const request = httpRequest({
+          ...{ socketPath: host.socketPath, path: '/control/events/poll', method: 'POST', agent: false },
+        });
+        request.on('error', () => undefined);
+        request.end();
+        return request;
+      });
+      await until('they are under way', () => ends.length === before + 64);
+      for (const request of requests) request.destroy();
+    }
+    expect(host.collections()['control_requests']).to.deep.equal({ size: 1_024, limit: 1_024, dropped: 0 });
+    const refused = await poll();
+    expect(refused.status).to.equal(503);
+    expect(refused.json['error']).to.include({ code: 'TOO_MANY' });
+    expect(host.collections()['control_requests']?.dropped).to.equal(1);
+    ends.shift()!();
+    await until('there is room', () => host.collections()['control_requests']?.size === 1_023);
+    const taken = poll();
+    await until('it is taken', () => ends.length === 1_024);
+    for (const end of ends) end();
+    expect((await taken).status).to.equal(200);
     await host.close();
   });
 

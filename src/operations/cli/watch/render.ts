@@ -208,7 +208,7 @@ const detailLines = (daemon: DaemonStatus | undefined, nowMs: number, cells: num
   if (daemon === undefined) return [[piece('this daemon is no longer in the fleet', 'dim')]];
   const row = daemonRow(daemon, nowMs);
   const details = Object.entries(daemon.health.details)
-    .filter(([, value]) => value !== null && value !== undefined)
+    .filter(([key, value]) => key !== 'bounds' && value !== null && value !== undefined)
     .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : grouped(value as number)}`);
   return [
     ...labelled('State', `${daemon.state}, wanted ${daemon.wanted}, ${row.time}`, cells, toneOfState(daemon.state)),

@@ -71,6 +71,8 @@ interface Turn {
 export const verdicts$ = (options: MonitorOptions): Observable<Verdict> => {
   const { clock, wheel } = options;
   const underWay = new Set<string>();
+  /** Due, and waiting for one of the places; at most once each, or a fleet that hangs would queue up without end. */
+  const waiting = new Set<string>();
   let lastTick = clock.monotonicMs();
 
   const due = (): Turn[] => {
@@ -79,8 +81,10 @@ export const verdicts$ = (options: MonitorOptions): Observable<Verdict> => {
     lastTick = now;
     const turns: Turn[] = [];
     for (const daemon of wheel.due()) {
-      const target = options.target(daemon);
-      if (target !== null) turns.push({ daemon, ...target, stalled });
+      const target = waiting.has(daemon) ? null : options.target(daemon);
+      if (target === null) continue;
+      waiting.add(daemon);
+      turns.push({ daemon, ...target, stalled });
     }
     return turns;
   };
@@ -103,6 +107,7 @@ export const verdicts$ = (options: MonitorOptions): Observable<Verdict> => {
   };
 
   const ask = (turn: Turn): Observable<Verdict> => {
+    waiting.delete(turn.daemon);
     if (turn.stalled) return of(verdict(turn, 'unknown', unknown('the loop was stalled; not judged')));
     if (underWay.has(turn.daemon))
       return of(verdict(turn, 'missed', unhealthy('did not answer its last health check')));

@@ -13,6 +13,7 @@
  * command. What happens in between dies with the process, so nobody can have seen it.
  */
 import { EMPTY, map, merge, retry, Subject, timer, type Observable, type Subscription } from 'rxjs';
+import type { Fills } from '../bounds.ts';
 import { OrchestratorError } from '../errors.ts';
 import type { Clock, Timer } from '../seams/clock.ts';
 import type { Core } from './core.ts';
@@ -31,6 +32,13 @@ const INPUTS_PER_TURN = 256;
 const OUTCOMES_KEPT = 256;
 /** A source that failed is begun again after this: often enough for health, seldom enough for the log. Chosen. */
 const SOURCE_AGAIN_MS = 1_000;
+/**
+ * Inputs of one daemon that can wait at once, and timers of it: by construction, since each belongs to one of its few
+ * timers, to what its present start reports, or to a check that is not repeated before it was answered.
+ */
+const OF_ONE_DAEMON_MAX = 16;
+/** Callers that wait for the outcome of a command at once; each may wait an hour. Chosen: far above what operators and daemons do. */
+export const COMMANDS_WAITING_MAX = 1_000;
 
 export interface MasterLoopOptions {
   readonly core: Core;
@@ -70,6 +78,9 @@ export class MasterLoop {
   readonly #timers = new Map<string, Timer>();
   readonly #waiting = new Map<string, ((outcome: CommandOutcome) => void)[]>();
   readonly #outcomes = new Map<string, CommandOutcome>();
+  /** Who waits for an outcome; a repeated id adds a caller and no command. */
+  #callers = 0;
+  #commandsRefused = 0;
   #transitions: TurnReport['transitions'][number][] = [];
   #alerts: TurnReport['alerts'][number][] = [];
   #operationChanged = false;
@@ -123,6 +134,12 @@ export class MasterLoop {
     if (before !== undefined) return Promise.resolve(before);
     if (this.#dead) return Promise.resolve(failedCore(command.id));
     return new Promise((resolve) => {
+      if (this.#callers >= COMMANDS_WAITING_MAX && command.verb !== 'shutdown') {
+        this.#commandsRefused++;
+        resolve(tooManyCommands(command));
+        return;
+      }
+      this.#callers++;
       const waiting = this.#waiting.get(command.id);
       if (waiting !== undefined) {
         waiting.push(resolve);
@@ -131,6 +148,17 @@ export class MasterLoop {
       this.#waiting.set(command.id, [resolve]);
       this.#told$.next({ kind: 'command', command });
     });
+  }
+
+  /** What waits here. */
+  collections(): Fills {
+    const most = COMMANDS_WAITING_MAX + OF_ONE_DAEMON_MAX * this.core.members.length;
+    return {
+      inputs: { size: this.#queue.length - this.#next, limit: most },
+      timers: { size: this.#timers.size, limit: most },
+      commands_waiting: { size: this.#callers, limit: COMMANDS_WAITING_MAX, dropped: this.#commandsRefused },
+      command_outcomes: { size: this.#outcomes.size, limit: OUTCOMES_KEPT },
+    };
   }
 
   /** True once the core has failed. */
@@ -291,14 +319,15 @@ export class MasterLoop {
 
   #reply(outcome: CommandOutcome): void {
     this.#journal.sync(); // an answer is a promise: what it says must survive
-    const waiting = this.#waiting.get(outcome.id);
+    const waiting = this.#waiting.get(outcome.id) ?? [];
     this.#waiting.delete(outcome.id);
+    this.#callers -= waiting.length;
     this.#outcomes.set(outcome.id, outcome);
     if (this.#outcomes.size > OUTCOMES_KEPT) {
       const oldest = this.#outcomes.keys().next();
       if (oldest.done !== true) this.#outcomes.delete(oldest.value);
     }
-    for (const resolve of waiting ?? []) resolve(outcome);
+    for (const resolve of waiting) resolve(outcome);
   }
 }
 
@@ -323,6 +352,14 @@ const happened = (
   cause,
   at,
   wallMs,
+});
+
+const tooManyCommands = ({ id, verb }: Command): CommandOutcome => ({
+  id,
+  ok: false,
+  code: 'refused',
+  message: `cannot ${verb}: ${COMMANDS_WAITING_MAX} callers wait for the outcome of a command already`,
+  remedy: 'nothing was done; find out who sends them ("master_loop history"), and try again when some have ended',
 });
 
 const failedCore = (id: string): CommandOutcome => ({

@@ -161,4 +161,15 @@ describe('The health monitor', () => {
     expect(most).to.equal(CHECKS_AT_ONCE);
     expect(verdicts).to.have.length(200);
   });
+
+  it('when everybody hangs and there are not enough places, nobody queues up twice', async () => {
+    let filed = 0;
+    const daemons = Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`D${index}`, 1]));
+    const { clock, asked } = monitor(daemons, () => new Promise<Answer>(() => undefined), {
+      running: () => ++filed > 0,
+    });
+    await clock.advance(1_900); // seven ticks; the first places become free after 2 s
+    expect(asked).to.have.length(CHECKS_AT_ONCE);
+    expect(filed, 'each is filed once, and those that were asked once more').to.equal(200 + CHECKS_AT_ONCE);
+  });
 });

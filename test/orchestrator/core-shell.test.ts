@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { defer, EMPTY, Subject, type Observable } from 'rxjs';
 import { Core } from '../../src/orchestrator/core.ts';
-import { MasterLoop, type VerdictInput } from '../../src/orchestrator/master-loop.ts';
+import { COMMANDS_WAITING_MAX, MasterLoop, type VerdictInput } from '../../src/orchestrator/master-loop.ts';
 import type { JournalPort, Runtime, RuntimeEvents, TurnReport } from '../../src/orchestrator/ports.ts';
 import type { Command, CommandOutcome, Effect, Input } from '../../src/orchestrator/types.ts';
 import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
@@ -137,6 +137,31 @@ describe('the shell around the core', () => {
     expect(outcomes[0]?.ok).to.be.true;
     expect(log.filter((line) => line === 'handle command')).to.have.length(1);
     expect(core.get('B')?.generation).to.equal(2);
+  });
+
+  it('so many callers may wait for outcomes; one more is refused at once, and a full stop never is', async () => {
+    const { loop, core, clock, answers } = shellOf();
+    loop.boot();
+    answers.launch = false;
+    const fill = () => loop.collections()['commands_waiting'];
+    // Half of them repeat an id: that is a caller more, and no command more.
+    const waits = Array.from({ length: COMMANDS_WAITING_MAX }, (_value, index) =>
+      loop.execute(command('restart', ['B'], `r${index >> 1}`)),
+    );
+    expect(fill()).to.deep.equal({ size: COMMANDS_WAITING_MAX, limit: COMMANDS_WAITING_MAX, dropped: 0 });
+    for (const id of ['r0', 'new']) {
+      const refused = await loop.execute(command('restart', ['B'], id));
+      expect(refused).to.include({ id, ok: false, code: 'refused' });
+      expect(refused.message).to.equal('cannot restart: 1000 callers wait for the outcome of a command already');
+    }
+    expect(fill()?.dropped).to.equal(2);
+    const stopped = loop.execute({ ...command('shutdown', []), waitMs: 0 });
+    await clock.advance(60_000); // a turn takes so many inputs and no more
+    expect(await stopped).to.include({ ok: true });
+    await Promise.all(waits);
+    expect(fill()?.size).to.equal(0);
+    expect(loop.collections()['command_outcomes']).to.deep.equal({ size: 256, limit: 256 });
+    expect(loop.collections()['inputs']).to.deep.equal({ size: 0, limit: 1_000 + 16 * core.members.length });
   });
 
   it('a throw in the core is fatal: it is told once with its error, and nothing is decided afterwards', async () => {

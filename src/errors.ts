@@ -44,7 +44,7 @@ export const ERROR_CODES = {
   BAD_REQUEST: 'a request to the control plane that is no valid request',
   NO_ROUTE: 'a path the control plane does not have',
   REFUSED: 'another operation, another instance or another program holds what was asked for',
-  TOO_MANY: 'more requests or streams at once than the control plane serves',
+  TOO_MANY: 'more requests, streams, answers or outside subscriptions at once than are served',
   NO_OUTCOME: 'a request was taken by the main loop but its outcome did not arrive in time',
   DAEMON_FAILED: 'a daemon became FAILED, or a critical one was lost; what a failure callback gets',
   PORT_TAKEN: 'another program listens on the port',
@@ -98,5 +98,14 @@ export const invariant = (what: string, context: Readonly<Record<string, unknown
     context,
   });
 
-/** The text of anything thrown, for a log line: the message, or the value itself. */
-export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+/** A longer message of an error is cut: it is kept in the journal, in status and with every failed event. Characters. */
+export const MESSAGE_CHARACTERS_MAX = 16 * 1024;
+
+/** The text of anything thrown, for a log line: the message, or the value itself; cut when it is too long to keep. */
+export const messageOf = (thrown: unknown): string => {
+  const text = thrown instanceof Error ? thrown.message : String(thrown);
+  if (text.length <= MESSAGE_CHARACTERS_MAX) return text;
+  // Copied: a part of a text would keep all of it.
+  const kept = Buffer.from(text.slice(0, MESSAGE_CHARACTERS_MAX)).toString();
+  return `${kept}… (+${text.length - MESSAGE_CHARACTERS_MAX} characters)`;
+};

@@ -6,6 +6,7 @@
  * what health looks at.
  */
 import type { Cycle } from '../daemons/definition.ts';
+import { messageOf } from '../errors.ts';
 import type { Clock, Timer } from '../seams/clock.ts';
 import type { Random } from '../seams/random.ts';
 
@@ -120,7 +121,7 @@ export class Cycles {
     if (ok) turning.wentThroughAt = this.#clock.monotonicMs();
     else {
       this.#failed++;
-      this.#lastError = error instanceof Error ? error.message : String(error);
+      this.#lastError = messageOf(error);
       if (!this.#stopped) this.#owner.cycleFailed(error);
     }
     if (this.#stopped) return;

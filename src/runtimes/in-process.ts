@@ -646,12 +646,13 @@ const hungCall = ({ scope, calls }: Start, now: number, timeoutMs: number): stri
 const isScopeClosed = (error: unknown): boolean => error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED';
 
 const failureOf = (error: unknown): Failure => {
-  if (!(error instanceof Error)) return { message: String(error), code: 'THROWN' };
+  const message = messageOf(error);
+  if (!(error instanceof Error)) return { message, code: 'THROWN' };
   const code = (error as { code?: unknown }).code;
   const named = typeof code === 'string' ? code : error.name;
   return error.stack === undefined
-    ? { message: error.message, code: named }
-    : { message: error.message, code: named, stack: error.stack.slice(0, 2_000) };
+    ? { message, code: named }
+    : { message, code: named, stack: error.stack.slice(0, 2_000) };
 };
 
 /** What a retry cannot mend: a module that is not there, a configuration that does not fit. */

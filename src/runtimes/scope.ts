@@ -249,6 +249,10 @@ export class Scope implements Holder {
   }
 }
 
+/** Joined only when there are two: every signal made of a long-lived one leaves some 100 bytes with it (Node 20). */
+const eitherOf = (given: AbortSignal | undefined, own: AbortSignal): AbortSignal =>
+  given === undefined || given === own ? own : AbortSignal.any([given, own]);
+
 export const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
 
@@ -300,9 +304,7 @@ export const scopedClock = (
     since: scope.guard((from: number) => clock.since(from)),
     after,
     every: (periodMs, run, options) => owned(() => clock.every(periodMs, guarded(run), options)),
-    sleep: scope.guard((delayMs: number, signal?: AbortSignal) =>
-      clock.sleep(delayMs, signal === undefined ? scope.signal : AbortSignal.any([signal, scope.signal])),
-    ),
+    sleep: scope.guard((delayMs: number, signal?: AbortSignal) => clock.sleep(delayMs, eitherOf(signal, scope.signal))),
     scheduler: clockScheduler({ after, monotonicMs: () => clock.monotonicMs() }),
     soon: scope.guard((work: () => void) => clock.soon(guarded(work))),
   };
@@ -336,7 +338,7 @@ export const scopedNetwork = (scope: Scope, network: Network): Network =>
     request: scope.guard((request: HttpRequest) =>
       network.request({
         ...request,
-        signal: request.signal === undefined ? scope.signal : AbortSignal.any([request.signal, scope.signal]),
+        signal: eitherOf(request.signal, scope.signal),
       }),
     ),
   });

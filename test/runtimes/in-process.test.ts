@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { MESSAGE_CHARACTERS_MAX } from '../../src/errors.ts';
 import { healthy } from '../../src/health/verdict.ts';
 import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
 import { clearWorlds, publisherOf, subscription, world as routerWorld } from '../events/support.ts';
@@ -218,6 +219,21 @@ describe('An in-process start, as the supervisor sees it', () => {
     );
     world.runtime.kill('A', 1, false);
     await clearWorlds();
+  });
+
+  it('that dies with an endless message is told with as much of it as can be kept', async () => {
+    const clock = simulatedClock();
+    const create = () => ({
+      start: () => {
+        throw new Error('x'.repeat(1_000_000));
+      },
+    });
+    const world = supervised({ A: { create } }, { clock });
+    world.supervisor.boot();
+    await clock.advance(10);
+    const { lastError } = world.supervisor.statusOf('A') ?? {};
+    expect(lastError).to.have.length.within(MESSAGE_CHARACTERS_MAX, MESSAGE_CHARACTERS_MAX + 40);
+    world.supervisor.dispose();
   });
 
   it('whose stop never returns is killed at its deadline', async () => {

@@ -18,6 +18,18 @@ import { bareRuntime, closeAttributions, codeOf, never, until, type Context } fr
 /** What is open in this process, by kind: timers, servers, sockets. */
 const openNow = (): string[] => process.getActiveResourcesInfo().sort();
 
+/** How often signals were joined while `work` ran: each join leaves something with the older of the two. */
+const joinsOf = async (work: () => Promise<unknown>): Promise<number> => {
+  const { any } = AbortSignal;
+  let joins = 0;
+  AbortSignal.any = (signals) => {
+    joins++;
+    return any.call(AbortSignal, signals);
+  };
+  await work().finally(() => (AbortSignal.any = any));
+  return joins;
+};
+
 const processesOn = (clock: ReturnType<typeof simulatedClock>) => {
   const world = simulatedProcesses({ clock, script: () => ({ onTerm: 50 }) });
   const records = openProcessRecords({
@@ -137,6 +149,24 @@ describe('A scope: what an ended start may do', () => {
     runtime.kill('A', 1, false);
     await until('unwound', () => unwound.length === 2);
     expect(unwound.sort()).to.deep.equal(['service SCOPE_CLOSED', 'sleep SCOPE_CLOSED']);
+  });
+
+  it('while it lives, a wait with its own signal joins nothing to it, and one with another signal ends with either', async () => {
+    const clock = simulatedClock();
+    let context!: Context;
+    const { runtime } = bareRuntime({ A: { create: (given) => ((context = given), {}) } }, { clock });
+    runtime.launch('A', 1);
+    const { clock: time, signal } = context;
+    const joins = await joinsOf(async () => {
+      const slept = Promise.all([time.sleep(5), time.sleep(5, signal)]);
+      await clock.advance(5);
+      await slept;
+    });
+    expect(joins).to.equal(0);
+    const own = new AbortController();
+    const ended = time.sleep(60_000, own.signal).catch((error: Error) => error.message);
+    own.abort(new Error('not needed any more'));
+    expect(await ended).to.equal('not needed any more');
   });
 });
 

@@ -30,8 +30,8 @@ export interface HostParts {
   readonly subscriptions: Subscriptions;
   readonly tools: LaneTools;
   presence(): RouterPresence;
-  /** Resolves once a generation serves and knows the subscriptions. */
-  serving(): Promise<void>;
+  /** Resolves once a generation serves and knows the subscriptions; only for the newest that waits of each subscriber. */
+  serving(subscriber: string): Promise<void>;
   /** A fresh id of this host. */
   newId(): string;
 }
@@ -71,6 +71,8 @@ export class Publisher {
     if (account.characters + text.length > limits.outboxBytes && account.events > 0) {
       return this.#refuse(outboxFull(who, account.events, `${limits.outboxBytes} characters`, presence()));
     }
+    const full = outbox.isFull(text.length);
+    if (full !== null) return this.#refuse(outboxFull(who, account.events, full, presence()));
     return new Promise((resolve) =>
       outbox.add({
         account,
@@ -90,6 +92,7 @@ export class Publisher {
 
   #refuse(error: OrchestratorError): Promise<never> {
     this.refused += 1;
+    if (error.code === 'OUTBOX_FULL') this.#parts.outbox.turnedAway();
     return Promise.reject(error);
   }
 }
@@ -159,7 +162,7 @@ export class HeldClient implements EventClient {
       this.#rejectAttach = reject;
       const attachNow = (): void => this.#attachAll(resolve, reject);
       if (this.#parts.presence() === 'serving') attachNow();
-      else void this.#parts.serving().then(attachNow);
+      else void this.#parts.serving(this.subscriber).then(attachNow);
     });
     return this.#attaching;
   }

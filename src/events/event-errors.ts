@@ -82,6 +82,13 @@ export const unknownExternal = (name: string, known: readonly string[]): Orchest
     context: { name, known },
   });
 
+export const tooManyExternal = (name: string, most: number): OrchestratorError =>
+  new OrchestratorError('TOO_MANY', {
+    message: `cannot subscribe "${name}": ${most} programs outside hold a subscription already`,
+    remedy: 'poll under a name that exists; one that did not poll for a week is forgotten',
+    context: { name, most },
+  });
+
 /** Errors of opening the file cross a thread boundary, so they are built from their parts. */
 export interface RefusalParts {
   readonly code: ErrorCode;

@@ -45,7 +45,7 @@ export interface ExternalTools {
   /** Topics of an external subscriber, empty when it does not exist. */
   topicsOf(subscriber: string): string[];
   names(): string[];
-  serving(): Promise<void>;
+  serving(signal?: AbortSignal): Promise<void>;
   durable(): Promise<void>;
   seen(subscriber: string): void;
 }
@@ -82,10 +82,10 @@ export const createExternal = ({ clock, limits, open, topicsOf, names, serving, 
     return desk;
   };
 
-  const deskOf = async (name: string): Promise<Desk> => {
+  const deskOf = async (name: string, signal?: AbortSignal): Promise<Desk> => {
     const known = desks.get(name);
     if (known !== undefined) return known;
-    await serving();
+    await serving(signal);
     const topics = topicsOf(externalSubscriber(name));
     if (topics.length === 0) throw unknownExternal(name, names());
     return desks.get(name) ?? openDesk(name, topics);
@@ -131,7 +131,7 @@ export const createExternal = ({ clock, limits, open, topicsOf, names, serving, 
       name: string,
       { max, waitMs, signal }: { readonly max: number; readonly waitMs: number; readonly signal?: AbortSignal },
     ): Promise<readonly EventEnvelope[]> {
-      const desk = await deskOf(name);
+      const desk = await deskOf(name, signal);
       touch(name, desk);
       if (desk.ready.length === 0 && waitMs > 0 && signal?.aborted !== true) {
         await new Promise<void>((resolve) => {

@@ -8,7 +8,7 @@
  * window and one page, whatever its backlog, and never holds up another: windows are independent, and the bound on
  * characters in flight always leaves a subscription with nothing in flight one event.
  */
-import { DELIVERY_EVENTS } from './limits.ts';
+import { DELIVERY_EVENTS, TAIL_CHARACTERS, TAIL_EVENTS } from './limits.ts';
 import type { CanaryDeliveries, LaneDelivery } from './protocol.ts';
 import type { EventStore } from './store.ts';
 
@@ -41,9 +41,6 @@ export interface FlowBounds {
   readonly prefetchCharacters: number;
 }
 
-/** Events and characters that the host keeps for the tails; a subscription further behind reads the store. */
-const TAIL_EVENTS = 65_536;
-const TAIL_CHARACTERS = 16 * 1024 * 1024;
 const PAGE_EVENTS = 256;
 /** Rounds over those who want more, made in one go; then commits have their turn. */
 const ROUNDS_AT_ONCE = 4;
@@ -261,6 +258,8 @@ export const createFlow = (store: EventStore, topicRows: readonly number[], boun
       }
     },
     keepFrom,
+    /** Characters handed out and not yet acknowledged. */
+    handedOut: () => charactersOut,
     /** Makes a message for whoever has room and something to get; returns whether there is more to do at once. */
     feed(post: (lanes: LaneDelivery[], canaries: CanaryDeliveries) => void): boolean {
       const made: LaneDelivery[] = [];

@@ -8,6 +8,8 @@ const HOUR_MS = 3_600_000;
 export const ROUTER_LIMITS: RouterLimits = {
   outboxEvents: 20_000, //             a router restart takes under a second; this is 4 s of 5,000 events/s
   outboxBytes: 32 * 1024 * 1024,
+  outboxAllEvents: 200_000, //         ten publishers that flood: some 100 MB of 256-byte events
+  outboxAllBytes: 256 * 1024 * 1024,
   bodyCharacters: 1024 * 1024, //      an event names a file, it does not carry one
   prefetchEvents: 4096, //             two group commits at 100,000 events/s on a slow disk: a lane that keeps up never runs dry
   prefetchCharacters: 32 * 1024 * 1024,
@@ -20,6 +22,20 @@ export const ROUTER_LIMITS: RouterLimits = {
   externalLeaseMs: 30_000,
   deadLetterKeepMs: 7 * 24 * HOUR_MS, // upstream purged closed rows after 7 days
 };
+
+/** Events and characters that the host keeps for the tails; a subscription further behind reads the store. */
+export const TAIL_EVENTS = 65_536;
+export const TAIL_CHARACTERS = 16 * 1024 * 1024;
+/** Callers that wait for the thread to serve, or for what they did to be durable; one more is refused. */
+export const CALLERS_WAITING_MAX = 256;
+/** Questions the thread has not answered; one more is refused. */
+export const QUESTIONS_MAX = 512;
+/** Programs outside that may hold a subscription, each with its own place in the log; one more is refused. */
+export const EXTERNAL_SUBSCRIBERS_MAX = 256;
+/** Dead letters that handlers hold at present; one more waits for a later retry. */
+export const LETTERS_IN_HAND_MAX = 2_000;
+/** Characters of dead letters in one answer; one letter is always told. */
+export const LETTERS_CHARACTERS_MAX = 16 * 1024 * 1024;
 
 /** Publishes in one message to the thread: about 4 ms of inserts, which is what the next publisher may have to wait. */
 export const BATCH_EVENTS = 1024;

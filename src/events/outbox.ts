@@ -3,10 +3,12 @@
  *
  * One turn's publishes, acks, failures and dead letters become one numbered batch. Batches are kept until confirmed and
  * re-sent to the next generation, so a crash of the thread loses nothing that was accepted; the thread tells by the
- * number whether it had stored one already. Publishes are bounded per client, and the publishes under way as a whole, so
- * a thread that is slow or away fills the outbox and then pushes back, and memory stays put.
+ * number whether it had stored one already. Publishes are bounded per client and all together, and so are those under
+ * way, so a thread that is slow or away fills the outbox and then pushes back, and memory stays put.
  */
-import { BATCH_CHARACTERS, BATCH_EVENTS, UNCONFIRMED_EVENTS } from './limits.ts';
+import type { Fills } from '../bounds.ts';
+import { routerAway } from './event-errors.ts';
+import { BATCH_CHARACTERS, BATCH_EVENTS, CALLERS_WAITING_MAX, UNCONFIRMED_EVENTS } from './limits.ts';
 import type { Batch, BatchReceipt, CanaryColumns, Death, Failure, LetterOutcome, PublishColumns } from './protocol.ts';
 import type { Pump } from './pump.ts';
 import { type SubscriptionRecord, takeAck } from './subscription-record.ts';
@@ -57,8 +59,14 @@ const RECEIPTS_A_TURN = 128;
 const noPublishes = (): PublishColumns => ({ topics: [], ids: [], sources: [], at: [], bodies: [], keyed: [] });
 const noCanaries = (): CanaryColumns => ({ subscriptions: [], nonces: [] });
 
+/** What all clients together may have waiting; what one may is the client's own affair. */
+export interface OutboxBounds {
+  readonly outboxAllEvents: number;
+  readonly outboxAllBytes: number;
+}
+
 /** @param stored  told of every event that has just become durable, in offset order */
-export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
+export const createOutbox = (pump: Pump, bounds: OutboxBounds, stored: (event: Publish) => void) => {
   let send: ((batch: Batch) => void) | null = null;
   let seq = 0;
   let waiting: Publish[] = [];
@@ -72,6 +80,8 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
   let characters = 0;
   let published = 0;
   let duplicates = 0;
+  let callersRefused = 0;
+  let publishesRefused = 0;
 
   let failures: Failure[] = [];
   let deaths: Death[] = [];
@@ -242,6 +252,15 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
       flushSoon();
       return new Promise((resolve) => idleWaiters.push(resolve));
     },
+    /** Why there is no room for one more of so many characters, in words; null when there is. */
+    isFull(more: number): string | null {
+      if (events >= bounds.outboxAllEvents) return `${bounds.outboxAllEvents} events of all publishers`;
+      if (events > 0 && characters + more > bounds.outboxAllBytes)
+        return `${bounds.outboxAllBytes} characters of all publishers`;
+      return null;
+    },
+    /** A publish found no room. */
+    turnedAway: (): void => void (publishesRefused += 1),
     add(publish: Publish): void {
       publish.account.events += 1;
       publish.account.characters += publish.body.length;
@@ -271,9 +290,21 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
       proofs.nonces.push(nonce);
       flushSoon();
     },
-    /** Resolves when everything decided so far is durable. */
+    /**
+     * Resolves when everything decided so far is durable.
+     * @throws (rejects) ROUTER_AWAY when too many wait for that already
+     */
     durable(): Promise<void> {
       if (!opsWait() && unconfirmed.length === 0) return Promise.resolve();
+      if (durableWaiters.length >= CALLERS_WAITING_MAX) {
+        callersRefused++;
+        return Promise.reject(
+          routerAway(
+            'wait until it is stored',
+            `stores nothing, and ${CALLERS_WAITING_MAX} callers wait for it already`,
+          ),
+        );
+      }
       const upTo = opsWait() ? seq + 1 : seq;
       return new Promise((resolve) => durableWaiters.push({ seq: upTo, resolve }));
     },
@@ -288,6 +319,12 @@ export const createOutbox = (pump: Pump, stored: (event: Publish) => void) => {
       for (const resolve of idleWaiters.splice(0)) resolve();
     },
     gauges: () => ({ events, characters, published, duplicates }),
+    collections: (): Fills => ({
+      events_outbox: { size: events, limit: bounds.outboxAllEvents, dropped: publishesRefused },
+      events_outbox_characters: { size: characters, limit: bounds.outboxAllBytes },
+      events_unconfirmed: { size: publishesUnderWay, limit: UNCONFIRMED_EVENTS + BATCH_EVENTS },
+      events_callers_for_store: { size: durableWaiters.length, limit: CALLERS_WAITING_MAX, dropped: callersRefused },
+    }),
   };
 };
 

@@ -170,6 +170,8 @@ export interface ThreadCounters {
   readonly commitMsTotal: number;
   readonly deadLettersPending: number;
   readonly stalled: string | null;
+  /** Characters handed out and not yet acknowledged. */
+  readonly handedOut: number;
 }
 
 /** A subscription as the store knows it, at start or after a change. */

@@ -16,12 +16,16 @@ export interface RecentEvents {
   keepFrom(offset: number): void;
   clear(): void;
   readonly size: number;
+  /** Characters of the bodies of those kept. */
+  readonly characters: number;
 }
 
 export const createRecentEvents = (): RecentEvents => {
   let base = 0;
   let from = 0;
-  let events: LoggedEvent[] = [];
+  /** Null: given up, and the list not copied yet. */
+  let events: (LoggedEvent | null)[] = [];
+  let characters = 0;
   return {
     add(event) {
       if (events.length === 0) base = from = event.offset;
@@ -29,14 +33,21 @@ export const createRecentEvents = (): RecentEvents => {
         throw invariant(`event ${event.offset} was stored after ${base + events.length - 1}`);
       }
       events.push(event);
+      characters += event.body.length;
     },
     get(offset) {
-      const event = offset < from ? undefined : events[offset - base];
-      if (event === undefined)
+      const event = events[offset - base] ?? null;
+      if (event === null)
         throw invariant(`event ${offset} was handed out, kept are ${from} to ${base + events.length - 1}`);
       return event;
     },
     keepFrom(offset) {
+      const until = Math.min(offset, base + events.length);
+      for (; from < until; from++) {
+        // Given up at once: up to SLACK bodies of a megabyte each would else be held by the list.
+        characters -= events[from - base]!.body.length;
+        events[from - base] = null;
+      }
       from = Math.max(from, offset);
       if (from >= base + events.length) events = [];
       else if (from - base > SLACK) {
@@ -46,9 +57,13 @@ export const createRecentEvents = (): RecentEvents => {
     },
     clear() {
       events = [];
+      characters = 0;
     },
     get size() {
       return events.length === 0 ? 0 : base + events.length - from;
+    },
+    get characters() {
+      return characters;
     },
   };
 };

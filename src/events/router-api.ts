@@ -3,6 +3,7 @@
  * daemon. The thread behind the host comes and goes (that is what a router crash is); the host and its bounded outboxes
  * stay, so a publish that was accepted waits for the next generation of the thread instead of failing.
  */
+import type { Fills } from '../bounds.ts';
 import type { Clock } from '../seams/clock.ts';
 import type { Random } from '../seams/random.ts';
 import type {
@@ -20,6 +21,9 @@ export interface RouterLimits {
   /** Publishes of one client that wait for their receipt; one more is refused with OUTBOX_FULL. */
   readonly outboxEvents: number;
   readonly outboxBytes: number;
+  /** The same of all clients together. */
+  readonly outboxAllEvents: number;
+  readonly outboxAllBytes: number;
   /** Characters of one event's JSON. */
   readonly bodyCharacters: number;
   /** Events handed to one subscription and not yet acknowledged, waiting ones included. */
@@ -153,7 +157,7 @@ export interface DeadLetter {
 export interface DeadLetterFilter {
   readonly state?: DeadLetter['state'];
   readonly subscriber?: string;
-  /** At most this many, oldest first; default 100. */
+  /** At most this many, oldest first; default 100. Fewer when their bodies are long (LETTERS_CHARACTERS_MAX). */
   readonly max?: number;
 }
 
@@ -237,7 +241,10 @@ export interface RouterHost {
 
   /** Publishes for a program outside the fleet; its source is `external:<source>`. */
   publishExternal(source: string, topic: string, body: unknown, options?: PublishOptions): Promise<PublishReceipt>;
-  /** Makes (or extends) a durable subscription for a program outside; a new topic begins at the head of the log. */
+  /**
+   * Makes (or extends) a durable subscription for a program outside; a new topic begins at the head of the log.
+   * @throws (rejects) EVENT_UNDECLARED, ROUTER_AWAY, TOO_MANY
+   */
   subscribeExternal(name: string, topics: readonly string[]): Promise<void>;
   unsubscribeExternal(name: string): Promise<void>;
   /** Up to `max` events, waiting at most `waitMs` for the first; each must be acked within the lease. */
@@ -249,8 +256,14 @@ export interface RouterHost {
   ack(name: string, offsets: readonly number[]): Promise<number>;
   /** Gives one event back as failed: it is retried like a rejected handler. */
   fail(name: string, offset: number, reason: string): Promise<void>;
-  /** Every new event as it is stored, for people; a slow reader loses some, and the number is counted. */
-  tail(listener: (event: EventEnvelope) => void, options?: { readonly topics?: readonly string[] }): EventTail;
+  /**
+   * Every new event as it is stored, for people; a slow reader loses some, and the number is counted.
+   * @param listener  told the event and the characters of its body
+   */
+  tail(
+    listener: (event: EventEnvelope, characters: number) => void,
+    options?: { readonly topics?: readonly string[] },
+  ): EventTail;
 
   deadLetters(filter?: DeadLetterFilter): Promise<readonly DeadLetter[]>;
   /** Redelivers to the handler that failed, and to no other. */
@@ -260,4 +273,6 @@ export interface RouterHost {
 
   audit(): Promise<AuditReport>;
   stats(): RouterStats;
+  /** What waits or is kept here, and the most that may. */
+  collections(): Fills;
 }

@@ -12,11 +12,19 @@ import { steadyWall, type Timer } from '../seams/clock.ts';
 import { startThread } from '../seams/entry.ts';
 import { HeldClient, Publisher, type HostParts } from './client.ts';
 import { createDeadLetters, LETTERS_AT_ONCE } from './dead-letters.ts';
-import { refused, routerAway, subscriptionGap, unknownTopic } from './event-errors.ts';
+import { refused, routerAway, subscriptionGap, tooManyExternal, unknownTopic } from './event-errors.ts';
 import { createExternal, EXTERNAL_IN_FLIGHT, externalSubscriber } from './external.ts';
 import { createLedger } from './ledger.ts';
-import { ROUTER_LIMITS, SWEEP_MS } from './limits.ts';
-import { createOutbox, type Publish } from './outbox.ts';
+import {
+  CALLERS_WAITING_MAX,
+  EXTERNAL_SUBSCRIBERS_MAX,
+  QUESTIONS_MAX,
+  ROUTER_LIMITS,
+  SWEEP_MS,
+  TAIL_CHARACTERS,
+  TAIL_EVENTS,
+} from './limits.ts';
+import { createOutbox, type OutboxAccount, type Publish } from './outbox.ts';
 import type {
   FromRouter,
   Question,
@@ -41,7 +49,7 @@ import { createSubscriptions } from './subscriptions.ts';
 import type { DeclaredSubscription, EventEnvelope } from './types.ts';
 
 interface Tail {
-  readonly listener: (event: EventEnvelope) => void;
+  readonly listener: (event: EventEnvelope, characters: number) => void;
   readonly topics: ReadonlySet<string> | null;
   dropped: number;
 }
@@ -64,6 +72,19 @@ interface Thread {
 
 /** Events of one commit that one watching person gets to see. */
 const TAIL_SHOWN = 200;
+/** Who tells what the master itself did; programs outside have all other names, and one account together. */
+const ORCHESTRATOR = 'orchestrator';
+
+/** A program outside: any number of names make no more room than one. */
+class OutsidePublisher extends Publisher {
+  override readonly account: OutboxAccount;
+
+  constructor(parts: HostParts, who: string, account: OutboxAccount) {
+    super(parts, who);
+    this.account = account;
+  }
+}
+
 /** Sweep steps that follow each other at once; the rest waits for the next minute. */
 const SWEEP_STEPS = 50;
 
@@ -99,6 +120,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     commitMsTotal: 0,
     deadLettersPending: 0,
     stalled: null,
+    handedOut: 0,
   };
   let commitsBefore = { commits: 0, commitMsTotal: 0 };
   const stored = new Array<number>(topicNames.length).fill(0);
@@ -109,7 +131,15 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
   const tailed: Publish[] = [];
   const asked = new Map<number, Asked>();
   let asks = 0;
-  const servingWaiters: (() => void)[] = [];
+  let questionsRefused = 0;
+  /** Starts that wait to attach: at most the newest of each subscriber. */
+  const attachWaiters = new Map<string, () => void>();
+  /** Other callers that wait for the thread; each is taken off when its wait is over. */
+  const servingWaiters = new Set<() => void>();
+  let callersRefused = 0;
+  /** Told when the thread is gone, with or without an accident. */
+  const awayWaiters = new Set<() => void>();
+  let externalRefused = 0;
   let refusedBefore = 0;
 
   /** What may wait for the end of the turn; sent before anything else is, so the order stays. */
@@ -128,12 +158,35 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     if (waiting.push(message) === 1) pump.defer(postWaiting);
   };
   const serving = (): boolean => presence === 'serving';
-  const whenServing = (): Promise<void> =>
-    serving() ? Promise.resolve() : new Promise((resolve) => servingWaiters.push(resolve));
+  /** @throws (rejects) ROUTER_AWAY when too many wait already; the signal's reason when it aborts first */
+  const whenServing = (signal?: AbortSignal): Promise<void> => {
+    if (serving()) return Promise.resolve();
+    if (servingWaiters.size >= CALLERS_WAITING_MAX) {
+      callersRefused++;
+      return Promise.reject(
+        routerAway('wait for the event router', `is ${presence}, and ${CALLERS_WAITING_MAX} callers wait already`),
+      );
+    }
+    return new Promise((resolve, reject) => {
+      const end = (finish: () => void): void => {
+        servingWaiters.delete(wake);
+        signal?.removeEventListener('abort', onAbort);
+        finish();
+      };
+      const wake = (): void => end(resolve);
+      const onAbort = (): void => end(() => reject(signal?.reason as Error));
+      servingWaiters.add(wake);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (signal?.aborted === true) onAbort();
+    });
+  };
+  /** The same for the starts of daemons, which are not refused: there is one for each subscriber. */
+  const whenServingFor = (subscriber: string): Promise<void> =>
+    serving() ? Promise.resolve() : new Promise((resolve) => attachWaiters.set(subscriber, resolve));
 
   const pump = createPump(clock, limits.turnMs);
   const recent = createRecentEvents();
-  const outbox = createOutbox(pump, (event) => {
+  const outbox = createOutbox(pump, limits, (event) => {
     recent.add(event);
     if (tails.size > 0) tailed.push(event);
   });
@@ -168,12 +221,16 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       counts,
     },
     presence: () => presence,
-    serving: whenServing,
+    serving: whenServingFor,
     newId: () => idPrefix + (ids++).toString(36),
   };
 
   const ask = (question: Question): Promise<unknown> => {
     if (!serving()) return Promise.reject(routerAway(`ask for ${question.about}`, `is ${presence}`));
+    if (asked.size >= QUESTIONS_MAX) {
+      questionsRefused++;
+      return Promise.reject(routerAway(`ask for ${question.about}`, `has ${QUESTIONS_MAX} questions to answer first`));
+    }
     return new Promise((resolve, reject) => {
       const id = ++asks;
       asked.set(id, { resolve, reject, about: question.about });
@@ -181,9 +238,23 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     });
   };
 
+  /** Not by a race with the end of the thread: that promise would keep something of every race until the thread ends. */
+  const durableOrAway = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const done = (): void => {
+        awayWaiters.delete(done);
+        resolve();
+      };
+      awayWaiters.add(done);
+      outbox.durable().then(done, (thrown: Error) => {
+        awayWaiters.delete(done);
+        reject(thrown);
+      });
+    });
+
   /** Asks when what has been decided here is durable, so that the answer knows it. */
   const askAfterwards = async (question: Question): Promise<unknown> => {
-    if (serving()) await Promise.race([outbox.durable(), lastGone]);
+    if (serving()) await durableOrAway();
     return ask(question);
   };
 
@@ -191,7 +262,9 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
 
   const clientEnded = (client: HeldClient): void => {
     refusedBefore += client.refused;
-    if (clients.get(client.subscriber) === client) clients.delete(client.subscriber);
+    if (clients.get(client.subscriber) !== client) return;
+    clients.delete(client.subscriber);
+    attachWaiters.delete(client.subscriber);
   };
 
   const openClient = (clientOptions: Parameters<RouterHost['client']>[0], external: boolean): HeldClient => {
@@ -214,7 +287,9 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       void ask({ about: 'external-seen', subscriber, at: clock.wallMs() }).catch(() => {}); // the next poll says it again
     },
   });
-  const externalPublishers = new Map<string, Publisher>();
+  const orchestrator = new Publisher(parts, externalSubscriber(ORCHESTRATOR));
+  const outside: OutboxAccount = { events: 0, characters: 0 };
+  let outsideRefused = 0;
 
   /** Shows what has just been stored to the people who watch; more than they can read in one go is only counted. */
   const showTails = (): void => {
@@ -232,16 +307,19 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
         const { id, version, offset, source, at, body } = event;
         const publishedAtMs = at;
         try {
-          tail.listener({
-            id,
-            topic,
-            version,
-            offset,
-            source,
-            publishedAtMs,
-            attempt: 1,
-            body: JSON.parse(body) as unknown,
-          });
+          tail.listener(
+            {
+              id,
+              topic,
+              version,
+              offset,
+              source,
+              publishedAtMs,
+              attempt: 1,
+              body: JSON.parse(body) as unknown,
+            },
+            body.length,
+          );
         } catch (thrown) {
           log?.warn(`a reader of the event tail failed and was dropped: ${messageOf(thrown)}`);
           tails.delete(tail);
@@ -289,7 +367,9 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     if (replaced) for (const client of clients.values()) client.reopen();
     else subscriptions.reattach();
     sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true }); // the next one goes on
-    for (const wake of servingWaiters.splice(0)) wake();
+    const attaching = [...attachWaiters.values()];
+    attachWaiters.clear();
+    for (const wake of [...attaching, ...servingWaiters]) wake();
     settleStart?.resolve();
   };
 
@@ -348,7 +428,8 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       commits: commitsBefore.commits + threadCounters.commits,
       commitMsTotal: commitsBefore.commitMsTotal + threadCounters.commitMsTotal,
     };
-    threadCounters = { ...threadCounters, commits: 0, commitMsTotal: 0, stalled: null };
+    threadCounters = { ...threadCounters, commits: 0, commitMsTotal: 0, stalled: null, handedOut: 0 };
+    for (const wake of [...awayWaiters]) wake();
     for (const { reject, about } of asked.values()) reject(routerAway(`answer for ${about}`, 'ended meanwhile'));
     asked.clear();
     settleStart?.reject(routerAway('start', ended.error ?? 'was ended before it served'));
@@ -382,6 +463,12 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       for (const listener of exitListeners) listener(exit);
     });
     return made;
+  };
+
+  const refusedNow = (): number => {
+    let sum = refusedBefore + orchestrator.refused + outsideRefused;
+    for (const client of clients.values()) sum += client.refused;
+    return sum;
   };
 
   const host: RouterHost = {
@@ -459,13 +546,18 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
 
     async reattach(subscriber) {
       const patience = new AbortController();
-      const ready = await Promise.race([
-        whenServing().then(() => true),
-        clock.sleep(limits.canaryMs, patience.signal).then(
-          () => false,
+      const limit = clock.after(limits.canaryMs, () => patience.abort(new Error('it did not serve in time')), {
+        background: true,
+      });
+      const ready = await whenServing(patience.signal)
+        .then(
           () => true,
-        ),
-      ]).finally(() => patience.abort(new Error('served')));
+          (thrown: unknown) => {
+            if (!patience.signal.aborted) throw thrown;
+            return false;
+          },
+        )
+        .finally(() => limit.cancel());
       if (!ready) throw routerAway(`re-attach ${subscriber}`, `did not serve within ${limits.canaryMs / 1000} s`);
       const records = subscriptions.of(subscriber);
       if (records.length === 0) return;
@@ -487,22 +579,22 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
 
     publishExternal(source, topic, body, publishOptions) {
       const who = externalSubscriber(source);
-      let publisher = externalPublishers.get(who);
-      if (publisher === undefined) {
-        if (externalPublishers.size >= 256) {
-          for (const [name, { account }] of externalPublishers)
-            if (account.events === 0) externalPublishers.delete(name);
-        }
-        publisher = new Publisher(parts, who);
-        externalPublishers.set(who, publisher);
-      }
-      return publisher.publish(topic, body, publishOptions, who);
+      if (source === ORCHESTRATOR) return orchestrator.publish(topic, body, publishOptions, who);
+      const publisher = new OutsidePublisher(parts, who, outside);
+      const receipt = publisher.publish(topic, body, publishOptions, who);
+      outsideRefused += publisher.refused;
+      return receipt;
     },
 
     async subscribeExternal(name, names) {
       const subscriber = externalSubscriber(name);
       for (const topic of names) if (!topicIndex.has(topic)) throw unknownTopic(subscriber, topic);
       await whenServing();
+      const known = subscriptions.externalNames();
+      if (known.length >= EXTERNAL_SUBSCRIBERS_MAX && !known.includes(subscriber)) {
+        externalRefused++;
+        throw tooManyExternal(name, EXTERNAL_SUBSCRIBERS_MAX);
+      }
       const at = clock.wallMs();
       const maxInFlight = EXTERNAL_IN_FLIGHT;
       const found = await ask({ about: 'external-subscribe', subscriber, topics: names, at, maxInFlight });
@@ -551,7 +643,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
         generation,
         published,
         duplicates,
-        refused: refusedBefore + [...clients.values()].reduce((sum, client) => sum + client.refused, 0),
+        refused: refusedNow(),
         delivered: counts.delivered,
         acked: counts.handled,
         retries: counts.retries,
@@ -569,6 +661,26 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
         gaps,
         lagTotal,
         handlersRunning: counts.running,
+      };
+    },
+    collections() {
+      let fullest = Math.max(outside.events, orchestrator.account.events);
+      for (const client of clients.values()) fullest = Math.max(fullest, client.outboxSize);
+      return {
+        ...outbox.collections(),
+        events_outbox_fullest: { size: fullest, limit: limits.outboxEvents },
+        events_recent: { size: recent.size, limit: TAIL_EVENTS },
+        events_recent_characters: { size: recent.characters, limit: TAIL_CHARACTERS },
+        events_handed_out_characters: { size: threadCounters.handedOut, limit: limits.prefetchCharacters },
+        events_questions: { size: asked.size, limit: QUESTIONS_MAX, dropped: questionsRefused },
+        events_callers_for_router: { size: servingWaiters.size, limit: CALLERS_WAITING_MAX, dropped: callersRefused },
+        events_starts_waiting: { size: attachWaiters.size, limit: Math.max(1, clients.size) },
+        events_external_subscribers: {
+          size: subscriptions.externalNames().length,
+          limit: EXTERNAL_SUBSCRIBERS_MAX,
+          dropped: externalRefused,
+        },
+        events_letters_in_hand: deadLetters.inHand(),
       };
     },
   };

@@ -64,6 +64,7 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
     retained: store.retained(),
     deadLettersPending: store.deadLettersPending(),
     stalled,
+    handedOut: flow.handedOut(),
     ...group.counters(),
   });
 
@@ -213,7 +214,7 @@ const serve = (data: RouterThreadData, port: NonNullable<typeof parentPort>): vo
       return;
     }
     if (stalled !== null) return; // nothing more is handed out than could be handed out twice
-    const more = flow.feed((lanes, canaries) => tell({ lanes, canaries }));
+    const more = flow.feed((lanes, canaries) => tell({ lanes, canaries, counters: counters() }));
     if (more && !turnQueued) {
       turnQueued = true;
       clock.after(0, () => {

@@ -3,6 +3,7 @@
  * here, then one call of the router. A reader of `tail` that stops asking is forgotten.
  */
 import { z } from 'zod';
+import type { Fills } from '../bounds.ts';
 import { OrchestratorError } from '../errors.ts';
 import type { EventTail, RouterHost } from '../events/router-api.ts';
 import type { EventEnvelope, PublishReceipt } from '../events/types.ts';
@@ -10,9 +11,13 @@ import type { Clock, Timer } from '../seams/clock.ts';
 import type { EventVerb } from './server/protocol.ts';
 
 const TAIL_EVENTS_KEPT = 2_000;
+/** Characters of all events that wait for readers; beyond it the longest queue loses its oldest. */
+const TAIL_CHARACTERS_KEPT = 32 * 1024 * 1024;
 /** A reader that has not asked for this long is gone. Milliseconds. */
 const READER_IDLE_MS = 60_000;
 const READERS_MAX = 32;
+/** When all places are taken, one that has not asked for this long makes way: who reads asks again at once. Milliseconds. */
+const READER_GONE_MS = 10_000;
 const WAIT_MS_MAX = 60_000;
 /** A publisher hears within this whether its event is stored; a client waits 5 s for an answer. Milliseconds. */
 const RECEIPT_MS = 3_000;
@@ -56,6 +61,12 @@ export const argumentsInvalid = (what: string, issue: string): OrchestratorError
     remedy: 'see the arguments in docs/reference or with --help',
   });
 
+const tooManyReaders = (): OrchestratorError =>
+  new OrchestratorError('TOO_MANY', {
+    message: `cannot follow the events: ${READERS_MAX} readers do already`,
+    remedy: 'end one of them, or subscribe by name: "poll" has a place of its own in the log',
+  });
+
 /** The event was accepted and is not durable yet. */
 export const unconfirmed = (topic: string, why: string): OrchestratorError =>
   new OrchestratorError('ROUTER_AWAY', {
@@ -65,30 +76,60 @@ export const unconfirmed = (topic: string, why: string): OrchestratorError =>
     context: { topic, why },
   });
 
+interface Seen {
+  readonly event: EventEnvelope;
+  readonly characters: number;
+}
+
 interface Reader {
   readonly tail: EventTail;
-  events: EventEnvelope[];
+  events: Seen[];
+  characters: number;
   dropped: number;
   reported: number;
+  /** Ends the wait of the call under way; null when none is. */
   wake: (() => void) | null;
+  /** Monotonic milliseconds. */
+  askedAt: number;
   idle: Timer;
 }
 
 export interface EventControl {
   handle(verb: EventVerb, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown>;
+  /** Readers of `tail`, and what waits for them. */
+  collections(): Fills;
   close(): void;
 }
 
 export const eventControl = (router: RouterHost, clock: Clock): EventControl => {
+  /** The one that asked last is last. */
   const readers = new Map<string, Reader>();
+  let characters = 0;
+  let eventsDropped = 0;
+  let readersDropped = 0;
 
   const forget = (id: string): void => {
     const reader = readers.get(id);
+    if (reader === undefined) return;
     readers.delete(id);
-    reader?.idle.cancel();
-    reader?.tail.close();
-    reader?.wake?.();
+    hold(reader, -reader.characters);
+    reader.events = [];
+    reader.idle.cancel();
+    reader.tail.close();
+    reader.wake?.();
   };
+
+  const hold = (reader: Reader, more: number): void => {
+    reader.characters += more;
+    characters += more;
+  };
+  const dropOldest = (reader: Reader): void => {
+    hold(reader, -(reader.events.shift()?.characters ?? 0));
+    reader.dropped++;
+    eventsDropped++;
+  };
+  const longest = (): Reader =>
+    [...readers.values()].reduce((one, other) => (other.characters > one.characters ? other : one));
 
   const readerOf = (id: string, topics: readonly string[] | undefined): Reader => {
     const known = readers.get(id);
@@ -96,28 +137,38 @@ export const eventControl = (router: RouterHost, clock: Clock): EventControl => 
     if (known !== undefined) {
       known.idle.cancel();
       known.idle = idle;
+      known.askedAt = clock.monotonicMs();
+      readers.delete(id);
+      readers.set(id, known);
       return known;
     }
     if (readers.size >= READERS_MAX) {
-      const oldest = readers.keys().next();
-      if (oldest.done !== true) forget(oldest.value);
+      readersDropped++;
+      const now = clock.monotonicMs();
+      const gone = [...readers].find(([, { wake, askedAt }]) => wake === null && now - askedAt > READER_GONE_MS)?.[0];
+      if (gone === undefined) {
+        idle.cancel();
+        throw tooManyReaders();
+      }
+      forget(gone);
     }
     const reader: Reader = {
       tail: router.tail(
-        (event) => {
-          reader.events.push(event);
-          if (reader.events.length > TAIL_EVENTS_KEPT) {
-            reader.events.shift();
-            reader.dropped++;
-          }
+        (event, length) => {
+          reader.events.push({ event, characters: length });
+          hold(reader, length);
+          if (reader.events.length > TAIL_EVENTS_KEPT) dropOldest(reader);
+          while (characters > TAIL_CHARACTERS_KEPT) dropOldest(longest());
           reader.wake?.();
         },
         topics === undefined ? {} : { topics },
       ),
       events: [],
+      characters: 0,
       dropped: 0,
       reported: 0,
       wake: null,
+      askedAt: clock.monotonicMs(),
       idle,
     };
     readers.set(id, reader);
@@ -138,11 +189,13 @@ export const eventControl = (router: RouterHost, clock: Clock): EventControl => 
       });
       reader.wake = null;
     }
-    const events = reader.events.splice(0, args.max);
+    // A reader that went away takes nothing: its next call gets what this one waited for.
+    const taken = signal.aborted ? [] : reader.events.splice(0, args.max);
+    for (const seen of taken) hold(reader, -seen.characters);
     const lost = reader.dropped + reader.tail.dropped;
     const dropped = lost - reader.reported;
     reader.reported = lost;
-    return { events, dropped };
+    return { events: taken.map(({ event }) => event), dropped };
   };
 
   const parse = <Verb extends EventVerb>(verb: Verb, args: unknown): z.output<(typeof ARGUMENTS)[Verb]> => {
@@ -197,6 +250,10 @@ export const eventControl = (router: RouterHost, clock: Clock): EventControl => 
           return router.audit();
       }
     },
+    collections: () => ({
+      event_readers: { size: readers.size, limit: READERS_MAX, dropped: readersDropped },
+      event_reader_characters: { size: characters, limit: TAIL_CHARACTERS_KEPT, dropped: eventsDropped },
+    }),
     close() {
       for (const id of [...readers.keys()]) forget(id);
     },

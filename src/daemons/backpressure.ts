@@ -6,6 +6,7 @@
  * that died slows nobody down for ever.
  */
 import { z } from 'zod';
+import type { Fill } from '../bounds.ts';
 import type { EventBody } from './definition.ts';
 import type { EventEnvelope } from '../events/types.ts';
 import type { Clock } from '../seams/clock.ts';
@@ -23,6 +24,7 @@ type Word = EventEnvelope<EventBody<'BACKPRESSURE_ACTIVATED'>>;
 export class Backpressure {
   readonly #clock: Clock;
   readonly #queues = new Map<string, { readonly offset: number; readonly pressedAt: number | null }>();
+  #unheard = 0;
   readonly #keep: { readonly files: FileSystem; readonly file: string } | null;
 
   /** @param keep  where words outlive a restart, since nobody says them again; what was pressed then lapses from now */
@@ -44,6 +46,11 @@ export class Backpressure {
       .map(([queue]) => queue);
   }
 
+  /** Queues remembered. */
+  get queues(): Fill {
+    return { size: this.#queues.size, limit: QUEUES_MAX, dropped: this.#unheard };
+  }
+
   get active(): boolean {
     return this.pressed.length > 0;
   }
@@ -51,7 +58,10 @@ export class Backpressure {
   #hear({ offset, body }: Word, pressedAt: number | null): void {
     const known = this.#queues.get(body.queue);
     if (known !== undefined && known.offset > offset) return;
-    if (known === undefined && this.#queues.size >= QUEUES_MAX) return;
+    if (known === undefined && this.#queues.size >= QUEUES_MAX) {
+      this.#unheard++;
+      return;
+    }
     this.#queues.set(body.queue, { offset, pressedAt });
     if (this.#keep === null) return;
     const words = [...this.#queues].map(([queue, word]) => ({

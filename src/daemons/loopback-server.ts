@@ -7,12 +7,25 @@
  */
 import fastify, { type FastifyInstance } from 'fastify';
 import { z } from 'zod';
+import type { Fill } from '../bounds.ts';
 import { messageOf, OrchestratorError, type ErrorCode } from '../errors.ts';
+import { boundConnections } from '../seams/connections.ts';
 import { portOwner } from '../seams/port-owner.ts';
 import type { Breakage } from './definition.ts';
 
 /** For configurations: 0 takes any free port. */
 export const port = (byDefault: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(byDefault);
+
+/** Connections at once: far more than nodes have, far fewer than the master has file descriptors. */
+const CONNECTIONS_MAX = 256;
+const HEADER_BYTES_MAX = 16 * 1024;
+const HEADERS_MS_MAX = 5_000;
+/** A whole request must have arrived by then. Milliseconds. */
+const REQUEST_MS_MAX = 30_000;
+/** A connection on which nothing moves for this long is closed, also in the middle of an answer. Milliseconds. */
+const STILL_MS_MAX = 60_000;
+/** How often connections that are too slow are looked for. Milliseconds. */
+const SLOW_CHECK_MS = 1_000;
 
 /** Repeating the request later may succeed; everything else of ours is the caller's fault or a bug. */
 const LATER: ReadonlySet<ErrorCode> = new Set(['SCOPE_CLOSED', 'STORE_FAILED', 'STORE_LOST', 'FLOOR_BUSY']);
@@ -43,6 +56,7 @@ export interface LoopbackServer {
   readonly port: number;
   /** What the kernel says, not what we remember. */
   isListening(): boolean;
+  connections(): Fill;
   close(): Promise<void>;
 }
 
@@ -51,12 +65,26 @@ export interface LoopbackServerOptions {
   readonly what: string;
   readonly port: number;
   readonly bodyBytesMax?: number;
+  readonly connectionsMax?: number;
+  /** Milliseconds. */
+  readonly stillMsMax?: number;
   readonly routes: (app: FastifyInstance) => void;
 }
 
 /** @throws PORT_TAKEN, CANNOT_LISTEN */
 export const openLoopbackServer = async (options: LoopbackServerOptions): Promise<LoopbackServer> => {
-  const app = fastify({ bodyLimit: options.bodyBytesMax ?? 1024 * 1024, forceCloseConnections: true });
+  const app = fastify({
+    bodyLimit: options.bodyBytesMax ?? 1024 * 1024,
+    forceCloseConnections: true,
+    requestTimeout: REQUEST_MS_MAX,
+    connectionTimeout: options.stillMsMax ?? STILL_MS_MAX,
+    http: {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      headersTimeout: HEADERS_MS_MAX,
+      connectionsCheckingInterval: SLOW_CHECK_MS,
+    },
+  });
+  const connections = boundConnections(app.server, options.connectionsMax ?? CONNECTIONS_MAX);
   app.addHook('onRequest', async (request, reply) => {
     if (request.headers.origin !== undefined) return reply.code(403).send({ error: 'browsers have no business here' });
   });
@@ -84,7 +112,7 @@ export const openLoopbackServer = async (options: LoopbackServerOptions): Promis
     await close();
     throw cannotListen(options.what, options.port, thrown);
   }
-  return { url, port: Number(new URL(url).port), isListening: () => app.server.listening, close };
+  return { url, port: Number(new URL(url).port), isListening: () => app.server.listening, connections, close };
 };
 
 /** For drills: the listening socket is closed under its daemon. The next start listens again, so there is nothing to mend. */

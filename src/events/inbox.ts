@@ -129,18 +129,33 @@ export const publishInbox = async (tools: InboxTools): Promise<InboxOutcome[]> =
   return outcomes;
 };
 
-/** Deletes what was put away longer ago than `keepMs`; returns how many files. */
-export const tidyInbox = ({ files, clock, folder }: InboxTools, keepMs: number): number => {
+/** Files kept in each drawer. A bad one counts twice: its reason lies beside it. */
+export const DRAWER_FILES_MAX = 5_000;
+/** A drawer that is too full is emptied to this share, so that it need not be looked through again for every file. */
+const DRAWER_SHARE_KEPT = 0.9;
+
+/**
+ * Deletes the oldest of what was put away, by the time of their writing, in a drawer that holds more than `most` files.
+ * @returns how many files each drawer holds now, and how many were deleted
+ */
+export const tidyInbox = (
+  { files, folder }: Pick<InboxTools, 'files' | 'folder'>,
+  most = DRAWER_FILES_MAX,
+): { readonly done: number; readonly bad: number; readonly removed: number } => {
   let removed = 0;
-  for (const drawer of ['done', 'bad']) {
+  const tidy = (drawer: string): number => {
     const place = join(folder, drawer);
-    if (!files.exists(place)) continue;
-    for (const name of files.list(place)) {
-      const path = join(place, name);
-      if (clock.wallMs() - files.stat(path).modifiedMs < keepMs) continue;
-      files.remove(path);
-      removed += 1;
-    }
-  }
-  return removed;
+    if (!files.exists(place)) return 0;
+    const names = files.list(place);
+    if (names.length <= most) return names.length;
+    const over = names
+      .map((name) => join(place, name))
+      .map((path) => ({ path, modifiedMs: files.stat(path).modifiedMs }))
+      .sort((one, other) => other.modifiedMs - one.modifiedMs)
+      .slice(Math.floor(most * DRAWER_SHARE_KEPT));
+    for (const { path } of over) files.remove(path);
+    removed += over.length;
+    return names.length - over.length;
+  };
+  return { done: tidy('done'), bad: tidy('bad'), removed };
 };

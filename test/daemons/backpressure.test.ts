@@ -26,6 +26,14 @@ describe('backpressure, as the events say', () => {
     expect(pressure.active).to.equal(false);
   });
 
+  it('remembers so many queues, and counts what it has no room for', () => {
+    const pressure = new Backpressure(simulatedClock());
+    for (let queue = 0; queue < 130; queue++) pressure.activated(word(queue + 1, `q${queue}`));
+    expect(pressure.queues).to.deep.equal({ size: 100, limit: 100, dropped: 30 });
+    pressure.released(word(200, 'q0'));
+    expect(pressure.pressed, 'one that it knows').to.have.length(99);
+  });
+
   it('what nobody releases lapses', async () => {
     const clock = simulatedClock();
     const pressure = new Backpressure(clock);

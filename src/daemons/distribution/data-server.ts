@@ -9,6 +9,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { setNewest } from '../../bounds.ts';
 import { messageOf } from '../../errors.ts';
 import { degraded, healthy, unhealthy } from '../../health/verdict.ts';
 import type { Floor, ObjectRow } from '../../training/floor.ts';
@@ -82,9 +83,7 @@ export const dataServer = daemonsWith<Floor>()({
       const known = windows.get(client);
       if (known !== undefined && clock.since(known.beganAt) < config.windowSeconds) return known;
       const fresh = { beganAt: clock.monotonicMs(), bytes: 0 };
-      windows.delete(client);
-      windows.set(client, fresh);
-      if (windows.size > CLIENTS_MAX) windows.delete(windows.keys().next().value!);
+      setNewest(windows, client, fresh, CLIENTS_MAX);
       return fresh;
     };
 
@@ -202,6 +201,10 @@ export const dataServer = daemonsWith<Floor>()({
           requests,
           bytesServed,
           putOff,
+          bounds: {
+            clients: { size: windows.size, limit: CLIENTS_MAX },
+            ...(server === null ? {} : { connections: server.connections() }),
+          },
           ...(probed === null ? {} : { lastProgressAt: probed.atMs }),
         };
         if (server?.isListening() !== true) return unhealthy('the data server does not listen', details);

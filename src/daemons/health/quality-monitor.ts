@@ -187,13 +187,15 @@ export const qualityMonitor = daemonsWith<Floor>()({
       on: {
         NEW_GAMES_AVAILABLE: look,
         QUALITY_CHECK_REQUESTED: async ({ body }) => {
-          for (const name of body.config === null ? await games.configs() : [body.config]) requested.add(name);
+          // Of those that have games: anybody may ask, for any name.
+          for (const name of await games.configs())
+            if (body.config === null || body.config === name) requested.add(name);
           await look();
         },
       },
       every: { periodSeconds: config.periodSeconds, run: look },
       health() {
-        const verdict = rounds.verdict({ scores: { ...scores }, judged });
+        const verdict = rounds.verdict({ scores: { ...scores }, judged, requested: requested.size });
         const [failed] = failing;
         return failed === undefined || verdict.status !== 'healthy'
           ? verdict

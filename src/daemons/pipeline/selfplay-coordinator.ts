@@ -7,6 +7,7 @@
  * anybody hears of it, and what it changed is told under ids of that version: again at the next start, if need be.
  */
 import { z } from 'zod';
+import { setNewest } from '../../bounds.ts';
 import { degraded } from '../../health/verdict.ts';
 import type { Allocation, FeedbackParameters, Floor, Intensity } from '../../training/floor.ts';
 import { GAME_CONFIGS } from '../../training/game/configs.ts';
@@ -47,6 +48,8 @@ const STALE_PERIODS = 3;
 /** A change of the wanted rate that is worth an event. */
 const RATE_CHANGE = 0.1;
 const MINUTE = 60;
+/** Nodes remembered as silent or not, whoever an event names; the oldest word goes. */
+const NODES_MAX = 1_000;
 
 /** Whole numbers in proportion to `shares` that add up to `total`; the largest remainders get what is left over. */
 export const split = (total: number, shares: readonly number[]): number[] => {
@@ -254,7 +257,7 @@ export const selfplayCoordinator = daemonsWith<Floor>()({
 
     const heard = async (nodeId: string, offset: number, isSilent: boolean): Promise<void> => {
       const known = silent.get(nodeId);
-      if (known === undefined || known.offset < offset) silent.set(nodeId, { offset, isSilent });
+      if (known === undefined || known.offset < offset) setNewest(silent, nodeId, { offset, isSilent }, NODES_MAX);
       await rounds.run();
     };
 
@@ -292,6 +295,7 @@ export const selfplayCoordinator = daemonsWith<Floor>()({
           version: present?.version ?? 0,
           targets: Object.fromEntries((present?.targets ?? []).map((row) => [row.config, row.games])),
           backpressure: pressure.pressed,
+          bounds: { nodes_silent: { size: silent.size, limit: NODES_MAX }, queues: pressure.queues },
         });
         return verdict.status === 'healthy' && pressure.active
           ? degraded(`only a trickle is played: ${pressure.pressed.join(', ')} over the limit`, verdict.details)

@@ -7,6 +7,7 @@
  * lost, and the next start tells what was not told. Keeping claims here instead would lose them with us.
  */
 import { z } from 'zod';
+import { setNewest } from '../../bounds.ts';
 import { OrchestratorError } from '../../errors.ts';
 import { unhealthy } from '../../health/verdict.ts';
 import type { Floor, WorkAnswer, WorkFact, WorkItem } from '../../training/floor.ts';
@@ -24,6 +25,10 @@ import { Rounds } from '../rounds.ts';
 /** Facts published in one go. */
 const FACTS_AT_ONCE = 100;
 const PROBE_MS = 1_000;
+/** Nodes that are remembered, whoever they say they are; the one heard of longest ago goes. */
+const NODES_MAX = 1_000;
+/** Items looked at for pre-emption. */
+const ITEMS_MAX = 500;
 
 const incompleteReport = (itemId: string, lacks: string): OrchestratorError =>
   new OrchestratorError('BAD_REQUEST', {
@@ -73,7 +78,7 @@ export const jobScheduler = daemonsWith<Floor>()({
     let mute: string | null = null;
     let handed = 0;
     let reports = 0;
-    /** Monotonic milliseconds per node: until when it rests, and when it last spoke to us. At most one per node. */
+    /** Monotonic milliseconds per node: until when it rests, and when it last spoke to us. */
     const restsUntil = new Map<string, number>();
     const heardAt = new Map<string, number>();
     /** Since when an urgent item has been seen waiting; only of those that wait now. */
@@ -140,7 +145,7 @@ export const jobScheduler = daemonsWith<Floor>()({
       const nothing = { item: null, retryAfterMs: config.retryAfterMs, retire: !known };
       const answer: ClaimAnswer = { version: PROTOCOL_VERSION, ...nothing };
       if (!known || node === null) return answer;
-      heardAt.set(nodeId, clock.monotonicMs());
+      setNewest(heardAt, nodeId, clock.monotonicMs(), NODES_MAX);
       if (node.state === 'draining' || (restsUntil.get(nodeId) ?? 0) > clock.monotonicMs()) return answer;
       // A node that asks has nothing: what it was given and never began is an answer that got lost.
       const [unbegun] = await queue.list({ states: ['claimed'], holder: nodeId, limit: 1 });
@@ -163,7 +168,7 @@ export const jobScheduler = daemonsWith<Floor>()({
     const answerReport = async (body: unknown): Promise<ReportAnswer> => {
       const report = workReport.parse(body);
       const { itemId, token, done, result, reason } = report;
-      heardAt.set(report.nodeId, clock.monotonicMs());
+      setNewest(heardAt, report.nodeId, clock.monotonicMs(), NODES_MAX);
       reports++;
       let answer: WorkAnswer;
       switch (report.state) {
@@ -191,7 +196,7 @@ export const jobScheduler = daemonsWith<Floor>()({
 
     /** Takes back the least urgent running item for an urgent one that has waited long enough; one at a time. */
     const preempt = async (): Promise<void> => {
-      const pending = await queue.list({ states: ['pending'], limit: 500 });
+      const pending = await queue.list({ states: ['pending'], limit: ITEMS_MAX });
       const urgent = pending.filter((item) => isForNodes(item) && item.priority >= config.preemptPriority);
       for (const itemId of [...waitingSince.keys()])
         if (!urgent.some((item) => item.itemId === itemId)) waitingSince.delete(itemId);
@@ -200,7 +205,7 @@ export const jobScheduler = daemonsWith<Floor>()({
         .filter((item) => clock.since(waitingSince.get(item.itemId)!) >= config.preemptAfterSeconds)
         .sort((one, other) => other.priority - one.priority)[0];
       if (due === undefined) return;
-      const [victim] = (await queue.list({ states: ['running'], limit: 500 }))
+      const [victim] = (await queue.list({ states: ['running'], limit: ITEMS_MAX }))
         .filter((item) => isForNodes(item) && item.priority < due.priority)
         .filter((item) => due.nodeId === null || due.nodeId === item.holder)
         .sort((one, other) => one.priority - other.priority || one.done - other.done);
@@ -238,7 +243,7 @@ export const jobScheduler = daemonsWith<Floor>()({
           await tell();
         },
         NODE_OVERLOADED: ({ body: { nodeId, cpu } }) => {
-          restsUntil.set(nodeId, clock.monotonicMs() + config.cooldownSeconds * 1000);
+          setNewest(restsUntil, nodeId, clock.monotonicMs() + config.cooldownSeconds * 1000, NODES_MAX);
           log.info(`node ${nodeId} uses ${cpu.toFixed(1)} cores and rests for ${config.cooldownSeconds} s`);
         },
       },
@@ -262,7 +267,13 @@ export const jobScheduler = daemonsWith<Floor>()({
         await tell();
       },
       health() {
-        const verdict = telling.verdict({ port: server?.port ?? null, handed, reports });
+        const bounds = {
+          nodes_heard: { size: heardAt.size, limit: NODES_MAX },
+          nodes_resting: { size: restsUntil.size, limit: NODES_MAX },
+          urgent_items: { size: waitingSince.size, limit: ITEMS_MAX },
+          ...(server === null ? {} : { connections: server.connections() }),
+        };
+        const verdict = telling.verdict({ port: server?.port ?? null, handed, reports, bounds });
         if (server?.isListening() !== true) return unhealthy('the claim endpoint does not listen', verdict.details);
         return mute === null ? verdict : unhealthy(`the claim endpoint: ${mute}`, verdict.details);
       },

@@ -8,6 +8,7 @@
  * TRAINING_TRIGGER.
  */
 import { z } from 'zod';
+import { setNewest } from '../../bounds.ts';
 import { degraded } from '../../health/verdict.ts';
 import type { Allocation, Floor, NewWork, QueueDepth } from '../../training/floor.ts';
 import { BASELINES } from '../../training/programs/protocol.ts';
@@ -22,6 +23,8 @@ const PRIORITY = { selfplay: 50, tournament: 40 } as const;
 const OPEN = new Set(['pending', 'claimed', 'running']);
 /** After items that failed for good a config waits, doubling; upstream's 1–60 s. */
 const HOLD_SECONDS_MAX = 60;
+/** Configs remembered as held, whatever an event calls one; the oldest goes. */
+const CONFIGS_HELD_MAX = 200;
 /** Former champions that the present one meets. */
 const RIVALS = 2;
 const SEED_BELOW = 2 ** 31;
@@ -264,7 +267,8 @@ export const queuePopulator = daemonsWith<Floor>()({
         async WORK_FAILED({ body }) {
           if (body.final && body.kind === 'selfplay') {
             const last = Math.min(HOLD_SECONDS_MAX, 2 * (held.get(body.config)?.seconds ?? 0.5));
-            held.set(body.config, { until: clock.monotonicMs() + last * 1000, seconds: last });
+            const until = clock.monotonicMs() + last * 1000;
+            setNewest(held, body.config, { until, seconds: last }, CONFIGS_HELD_MAX);
             log.warn(`${body.config} is not queued for ${last} s: ${body.itemId} failed for good: ${body.reason}`);
           }
           await rounds.run();
@@ -279,7 +283,8 @@ export const queuePopulator = daemonsWith<Floor>()({
       },
       every: { periodSeconds: config.periodSeconds, run: () => rounds.run() },
       health() {
-        const verdict = rounds.verdict({ ...open, queued, held: held.size, backpressure: pressure.pressed });
+        const bounds = { configs_held: { size: held.size, limit: CONFIGS_HELD_MAX }, queues: pressure.queues };
+        const verdict = rounds.verdict({ ...open, queued, held: held.size, backpressure: pressure.pressed, bounds });
         if (verdict.status !== 'healthy') return verdict;
         const stopped = [...held].find(([, { until }]) => until > clock.monotonicMs());
         return stopped === undefined

@@ -73,6 +73,16 @@ describe(TYPE, function () {
     expect((await bench.waitFor('QUALITY_SCORE_UPDATED')).body.games).to.equal(5);
   });
 
+  it('requests for configs that have no games are not kept, whatever they are called', async () => {
+    await storeGames(bench.floor, playGames(5, 1));
+    await bench.start(qualityMonitor, { ...NOW, gamesMin: 1_000 });
+    for (let name = 0; name < 30; name++)
+      await bench.publish('QUALITY_CHECK_REQUESTED', { config: `square${name + 100}_2p` });
+    await bench.publish('QUALITY_CHECK_REQUESTED', { config: CONFIG });
+    await bench.waitFor('QUALITY_SCORE_UPDATED');
+    expect(bench.health(TYPE).details['requested']).to.equal(0);
+  });
+
   it('killed before or after any call, every game is judged once and every verdict told once', async () => {
     const kills = await sweepKills(bench, crashesOf(bench), {
       definition: qualityMonitor,

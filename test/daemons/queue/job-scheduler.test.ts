@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { Fills } from '../../../src/bounds.ts';
 import { jobScheduler } from '../../../src/daemons/queue/job-scheduler.ts';
 import { realNetwork } from '../../../src/seams/real-network.ts';
 import type { NodeRow } from '../../../src/training/floor.ts';
@@ -120,6 +121,28 @@ describe('JOB_SCHEDULER', () => {
     await bench.until('it is noted', () => bench.log.some((line) => line.includes('rests')));
     expect((await claimAs(bench, node)).item).to.equal(null);
     await bench.until('its rest is over', async () => (await claimAs(bench, node)).item !== null);
+  });
+
+  it('any number of nodes may speak to it: it remembers the newest thousand, and still knows a known one', async () => {
+    await bench.floor.queue.enqueue([selfplay('a')]);
+    await start({ leaseSeconds: 60 });
+    const { item } = await claimAs(bench, node);
+    for (let from = 0; from < 1_050; from += 50)
+      await Promise.all(
+        Array.from({ length: 50 }, (_value, index) =>
+          reportAs(bench, { ...node, nodeId: `stranger-${from + index}` }, item!, 'progress'),
+        ),
+      );
+    const bounds = (): Fills => bench.health(TYPE).details.bounds ?? {};
+    expect(bounds()['nodes_heard']).to.deep.equal({ size: 1_000, limit: 1_000 });
+    for (let stranger = 0; stranger < 30; stranger++)
+      await bench.publish('NODE_OVERLOADED', { nodeId: `stranger-${stranger}`, cpu: 3, residentBytes: 1 });
+    await bench.until('they rest', () => bounds()['nodes_resting']?.size === 30);
+    await bench.publish('HOST_OFFLINE', { nodeId: node.nodeId, reason: 'no route' });
+    await bench.until('the event was handled', () =>
+      bench.router.ledger().some((row) => row.topic === 'HOST_OFFLINE' && row.handled === 1),
+    );
+    expect((await bench.floor.queue.get('w1'))?.state, 'the floor knows that it spoke').to.equal('claimed');
   });
 
   it('an urgent item that waits takes the place of the least urgent one', async () => {

@@ -148,6 +148,20 @@ describe('QUEUE_POPULATOR', function () {
     expect(bench.health('QUEUE_POPULATOR').message).to.contain(`${CONFIG} is not queued for 1 s`);
   });
 
+  it('configs that events say have failed are remembered up to a bound, whatever they are called', async () => {
+    await allocate(10);
+    await bench.start(queuePopulator, QUICK);
+    for (let name = 0; name < 205; name++)
+      await bench.publish('WORK_FAILED', {
+        ...{ itemId: 'w1', kind: 'selfplay', config: `square${name}_2p`, nodeId: 'local-1', token: 1, attempt: 3 },
+        ...{ reason: 'cannot play', final: true },
+      });
+    await bench.until('all were heard', () =>
+      bench.router.ledger().some((row) => row.topic === 'WORK_FAILED' && row.handled === 205),
+    );
+    expect(bench.health('QUEUE_POPULATOR').details.bounds?.['configs_held']).to.deep.equal({ size: 200, limit: 200 });
+  });
+
   it('closed items are forgotten beyond the bound', async () => {
     await allocate(10);
     await bench.start(queuePopulator, { ...QUICK, itemGames: 1, keepClosed: 100, periodSeconds: 0.02 });

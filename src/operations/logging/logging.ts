@@ -6,6 +6,7 @@
  * that a `debug` of every delivery costs nothing while the level is INFO.
  */
 import winston from 'winston';
+import type { Fills } from '../../bounds.ts';
 import TransportStream from 'winston-transport';
 import type { Logger } from '../../daemons/definition.ts';
 import type { FileSystem } from '../../seams/file-system.ts';
@@ -49,6 +50,8 @@ export interface Logging {
   /** This value is cut out of every line from now on. */
   redact(secret: string): void;
   figures(): LogFigures;
+  /** What waits for the disk. */
+  collections(): Fills;
   /** Resolves when every line so far is with the kernel, or cannot be written. */
   flush(): Promise<void>;
   /** The same, at once and blocking; for last words. Never throws. */
@@ -134,6 +137,7 @@ export const createLogging = (options: LoggingOptions): Logging => {
       const { dropped, failing } = file.figures();
       return { level, dropped, failing };
     },
+    collections: () => ({ log_waiting_bytes: file.fill() }),
     flush: () => file.flush(),
     flushNow: () => file.flushNow(),
     async close() {

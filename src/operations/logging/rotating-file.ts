@@ -7,6 +7,7 @@
  * Refused: winston's own file transport, which lost every line of a burst when it was tried, and writing from the loop itself,
  * where one slow disk would stop every daemon.
  */
+import type { Fill } from '../../bounds.ts';
 import type { FileSystem } from '../../seams/file-system.ts';
 import type { GrowingFile } from '../../seams/log-files.ts';
 import type { PlainClock, Timer } from '../../seams/plain-clock.ts';
@@ -114,6 +115,12 @@ export class RotatingFile {
       failing: this.#failing,
       waitingBytes: this.#waitingBytes + this.#writing.length,
     };
+  }
+
+  /** What waits, in bytes; dropped are lines. */
+  fill(): Fill {
+    const { waitingBytes, dropped } = this.figures();
+    return { size: waitingBytes, limit: this.#waitingBytesMax, dropped };
   }
 
   /** Resolves when nothing waits, or when writing fails. */

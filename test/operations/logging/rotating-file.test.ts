@@ -129,6 +129,7 @@ describe('the rotating log file', () => {
     const { dropped, waitingBytes } = file.figures();
     expect(dropped).to.be.within(15, 20);
     expect(waitingBytes).to.be.at.most(100);
+    expect(file.fill()).to.deep.equal({ size: waitingBytes, limit: 100, dropped });
     disk.room = 1_000;
     await clock.advance(1_000);
     file.write('after');

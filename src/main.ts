@@ -26,7 +26,8 @@ import { startAlerts, type Alerts } from './operations/alerts/alerts.ts';
 import { controlSocketPath, logPath, resolveDataDir, runFolder } from './operations/control-paths.ts';
 import { controlRequests } from './operations/control-requests.ts';
 import { startDrills, type Drills } from './operations/drills/drills.ts';
-import { eventControl } from './operations/event-control.ts';
+import { eventControl, type EventControl } from './operations/event-control.ts';
+import { watchChildOutput } from './operations/logging/child-output.ts';
 import { createLogging, type Logging } from './operations/logging/logging.ts';
 import { registerLocalLoop, type LocalLoop } from './operations/manager.ts';
 import { logTransition, refreshWaits, tellOfTransition, watchGaps, watchVerdict } from './operations/onlookers.ts';
@@ -43,6 +44,7 @@ import { createAttribution } from './runtimes/attribution.ts';
 import { InProcessRuntime, type ChildProcesses } from './runtimes/in-process.ts';
 import type { Scope } from './runtimes/scope.ts';
 import { realClock, type Clock } from './seams/clock.ts';
+import { outputFiles } from './seams/output-files.ts';
 import { realRandom, type Random } from './seams/random.ts';
 import { realFileSystem } from './seams/real-file-system.ts';
 import { realNetwork } from './seams/real-network.ts';
@@ -65,6 +67,9 @@ const SCHEDULED_RECOVERY_MS = 10 * 60_000;
 
 /** How often it is looked whether the data directory is still ours. Milliseconds. */
 const LOCK_LOOK_MS = 1_000;
+
+/** Signals kept before there is a loop: the first stops it, a second shortens that, and more say nothing more. */
+const EARLY_SIGNALS_MAX = 2;
 
 /** A running loop, held by the process that runs it. */
 export interface Master extends LocalLoop {
@@ -134,6 +139,7 @@ const compose = async (
   });
   closers.push(() => journal.close());
   const restored = restoreState(journal.recovered);
+  const outputFileOf = (daemon: string, name: string): string => join(dataDir, 'logs', `${daemon}-${name}.log`);
   const processes = openProcessRecords({
     files,
     spawner: realSpawner({ instance }),
@@ -143,10 +149,20 @@ const compose = async (
     instance,
     placeOf: (daemon, name) => ({
       cwd: join(dataDir, 'daemons', daemon, name),
-      outputFile: join(dataDir, 'logs', `${daemon}-${name}.log`),
+      outputFile: outputFileOf(daemon, name),
     }),
     onTrouble: ({ message, remedy }) => logging.master.error(`${message}; ${remedy}`),
   });
+  const output = watchChildOutput({
+    clock,
+    files: outputFiles(),
+    live: () => [
+      ...processes.live().map(({ record }) => outputFileOf(record.daemon, record.name)),
+      join(dataDir, 'logs', 'master.out'), // our own, when we run in the background
+    ],
+    log: logging.master,
+  });
+  closers.push(() => output.close());
   const former = await dealWithFormerProcesses(processes, fleet, restored);
   if (former.adopted + former.ended > 0)
     logging.master.info(`of an earlier master: ${former.adopted} processes adopted, ${former.ended} ended`);
@@ -262,6 +278,7 @@ const compose = async (
   let alerts: Alerts | null = null;
   let drills: Drills | null = null;
   let schedule: Schedule | null = null;
+  let events: EventControl | null = null;
   const beat = beatFigures({
     clock,
     router,
@@ -273,6 +290,15 @@ const compose = async (
       ...alerts?.gauges(),
       ...drills?.gauges(),
       ...schedule?.gauges(),
+    }),
+    collections: () => ({
+      ...supervisor.loop.collections(),
+      ...server?.collections(),
+      ...events?.collections(),
+      ...(floor === null ? {} : { store_calls: floor.calls() }),
+      ...output.collections(),
+      ...alerts?.collections(),
+      ...drills?.collections(),
     }),
   });
   closers.push(() => beat.close());
@@ -300,8 +326,8 @@ const compose = async (
   server = started;
   closers.push(() => started.close());
   lock.announce(started.port);
-  const events = router === null ? null : eventControl(router, clock);
-  if (events !== null) closers.push(() => events.close());
+  events = router === null ? null : eventControl(router, clock);
+  closers.push(() => events?.close());
   const rehearsals = startDrills({
     supervisor,
     router,
@@ -432,8 +458,8 @@ export const runMaster = async (options: MasterOptions): Promise<number> => {
   /** Signals that came before there was anything to stop: heeded as soon as there is. */
   const early: string[] = [];
   const unhook = onSignal(['SIGINT', 'SIGTERM', 'SIGHUP'], (signal) => {
-    if (master === null) early.push(signal);
-    else master.stop(signal);
+    if (master !== null) master.stop(signal);
+    else if (early.length < EARLY_SIGNALS_MAX) early.push(signal);
   });
   try {
     master = await startMaster(options);

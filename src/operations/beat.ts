@@ -2,6 +2,7 @@
  * What goes to the server thread with each beat: figures that change slowly. The floor is summed up in its store thread
  * and kept here between two beats, so a beat never waits.
  */
+import type { Fill, Fills } from '../bounds.ts';
 import type { RouterHost } from '../events/router-api.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Clock } from '../seams/clock.ts';
@@ -16,12 +17,14 @@ const FLOOR_MS = 1_000;
 
 export interface BeatParts {
   readonly clock: Clock;
-  readonly router: Pick<RouterHost, 'stats' | 'ledger'> | null;
+  readonly router: Pick<RouterHost, 'stats' | 'ledger' | 'collections'> | null;
   readonly floor: Pick<Floor, 'loop'> | null;
-  readonly logging: Pick<Logging, 'figures'>;
+  readonly logging: Pick<Logging, 'figures' | 'collections'>;
   readonly journal: Pick<Journal, 'gauges'>;
   /** Figures of other parts of the master, by name. */
   readonly gauges: () => Readonly<Record<string, number>>;
+  /** What other parts of the master keep. */
+  readonly collections: () => Fills;
 }
 
 export interface Beat {
@@ -42,19 +45,26 @@ const eventFigures = (router: Pick<RouterHost, 'stats'>): EventFigures => {
       dead_lettered: stats.deadLettered,
       commits: stats.commits,
     },
+    // Subscriptions are shown by their states, which the ledger tells.
     levels: {
       outbox: stats.outboxEvents,
       lag: stats.lagTotal,
       handlers_running: stats.handlersRunning,
       dead_letters_pending: stats.deadLettersPending,
       retained: stats.retained,
-      subscriptions: stats.subscriptions,
       subscription_gaps: stats.gaps,
     },
   };
 };
 
-export const beatFigures = ({ clock, router, floor, logging, journal, gauges }: BeatParts): Beat => {
+const bufferOf = (journal: Readonly<Record<string, number>>): Fill => ({
+  size: journal['journal_buffer_bytes'] ?? 0,
+  limit: journal['journal_buffer_bytes_max'] ?? 0,
+  dropped: journal['journal_records_dropped'] ?? 0,
+});
+
+export const beatFigures = (parts: BeatParts): Beat => {
+  const { clock, router, floor, logging, journal } = parts;
   let panel: FloorPanel | null = null;
   let asked = false;
   const timer =
@@ -75,12 +85,21 @@ export const beatFigures = ({ clock, router, floor, logging, journal, gauges }: 
           { background: true },
         );
   return {
-    figures: () => ({
-      ...(router === null ? {} : { events: eventFigures(router), subscriptions: router.ledger() }),
-      log: logging.figures(),
-      gauges: { ...journal.gauges(), ...gauges() },
-      ...(panel === null ? {} : { floor: panel }),
-    }),
+    figures() {
+      const written = journal.gauges();
+      return {
+        ...(router === null ? {} : { events: eventFigures(router), subscriptions: router.ledger() }),
+        log: logging.figures(),
+        gauges: { ...written, ...parts.gauges() },
+        collections: {
+          journal_buffer_bytes: bufferOf(written),
+          ...logging.collections(),
+          ...router?.collections(),
+          ...parts.collections(),
+        },
+        ...(panel === null ? {} : { floor: panel }),
+      };
+    },
     close: () => timer?.cancel(),
   };
 };

@@ -6,6 +6,7 @@
  * fleet costs nothing. A new master begins with an empty book and raises what still holds: once per crossing, and once
  * more per master. `setFailureCallback` of the manager is a sink of its own and does not pass here.
  */
+import type { Fills } from '../../bounds.ts';
 import type { SubscriptionState } from '../../events/types.ts';
 import type { Fleet } from '../../fleet/types.ts';
 import type { Verdict } from '../../health/monitor.ts';
@@ -15,7 +16,7 @@ import type { DaemonStatus, FleetSnapshot } from '../../orchestrator/types.ts';
 import type { Clock } from '../../seams/clock.ts';
 import type { Network } from '../../seams/network.ts';
 import { EMPTY_BOOK, isWatched, observe, watched, type Alert, type Book, type Observation } from './rules.ts';
-import { webhook, type WebhookFigures } from './webhook.ts';
+import { QUEUE_MAX, webhook, type WebhookFigures } from './webhook.ts';
 
 /** How often daemons with something open are looked at without having done anything. Milliseconds. */
 const LOOK_AGAIN_MS = 1_000;
@@ -64,6 +65,7 @@ export interface Alerts {
   figures(): AlertFigures;
   /** For /metrics: levels by name. */
   gauges(): Readonly<Record<string, number>>;
+  collections(): Fills;
   close(): void;
 }
 
@@ -153,6 +155,16 @@ export const startAlerts = (options: AlertsOptions): Alerts => {
         alertWebhookDropped: sum(({ dropped }) => dropped),
         alertWebhookFailedTries: sum(({ failedTries }) => failedTries),
       };
+    },
+    collections() {
+      let size = 0;
+      let dropped = 0;
+      for (const sink of webhooks.values()) {
+        const figures = sink.figures();
+        size = Math.max(size, figures.queued);
+        dropped += figures.dropped;
+      }
+      return { alert_webhook_queue: { size, limit: QUEUE_MAX, dropped } };
     },
     close() {
       if (closed) return;

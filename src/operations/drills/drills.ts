@@ -8,6 +8,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Fills } from '../../bounds.ts';
 import { messageOf } from '../../errors.ts';
 import { DRILLS } from '../../fleet/schema.ts';
 import type { DaemonSpec, ScheduleEntry } from '../../fleet/types.ts';
@@ -33,7 +34,7 @@ import { drillStore } from './store.ts';
 import { chooseTarget, listDrills, type HangPlace, type TargetFacts } from './targets.ts';
 import { recoveryOf } from './timeline.ts';
 import type { Drill, DrillHealed, DrillList, DrillReports, DrillResult, DrillVerification } from './types.ts';
-import { watchFleet, type FleetWatch } from './watch.ts';
+import { FAILURES_MAX, TRANSITIONS_MAX, watchFleet, type FleetWatch } from './watch.ts';
 
 /** Results that `report` without an id answers with. */
 const REPORTED_MAX = 20;
@@ -75,6 +76,8 @@ export interface Drills {
   /** The drill or the injection under way, in words; null: none. */
   busy(): string | null;
   gauges(): Readonly<Record<string, number>>;
+  /** What is kept of drills. */
+  collections(): Fills;
   /** Ends what is under way, healed; it is kept as interrupted. */
   close(): Promise<void>;
 }
@@ -108,6 +111,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
   const counts = { passed: 0, failed: 0 };
   let current: { name: string; readonly done: Promise<unknown> } | null = null;
   let injection: Injection | null = null;
+  let watching: FleetWatch | null = null;
 
   // ------------------------------------------------------------------------------------------ who may be what
 
@@ -222,6 +226,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
   const perform = async (request: DrillRequest, signal: AbortSignal): Promise<DrillResult> => {
     const { drill, target: typed = null, in: place = null } = request;
     const watch = watchFleet(supervisor, router, clock, signal);
+    watching = watch;
     let record: DrillRecord | null = null;
     let target: string | null = null;
     let fault: Fault | null = null;
@@ -267,6 +272,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
       return record.end(status, messageOf(thrown));
     } finally {
       watch.close();
+      watching = null;
     }
   };
 
@@ -310,6 +316,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
     record.set({ fault: fault.what, recoveryTargetSeconds: spec.recoveryTargetSeconds });
     record.save();
     const watch = watchFleet(supervisor, router, clock, closing.signal);
+    watching = watch;
     watch.follow(target);
     injection = { record, target, fault, watch };
     const work = async (): Promise<DrillResult> => {
@@ -350,6 +357,7 @@ export const startDrills = (options: DrillsOptions): Drills => {
       failure = await heal(open.target, open.fault, open.record);
       if (open.record.result.drill === 'crash-loop') await giveBack(open.target, open.record.result.id);
       open.watch.close();
+      watching = null;
       open.record.step('healed');
       if (failure !== null) open.record.check('what was broken is mended', false, failure);
       open.record.end(failure === null ? 'healed' : 'failed', failure);
@@ -470,6 +478,15 @@ export const startDrills = (options: DrillsOptions): Drills => {
       drillsPassed: counts.passed,
       drillsFailed: counts.failed,
       drillUnderWay: current === null ? 0 : 1,
+    }),
+    collections: () => ({
+      drill_results: store.kept(),
+      drill_transitions: {
+        size: watching?.transitions.length ?? 0,
+        limit: TRANSITIONS_MAX,
+        dropped: watching?.lost ?? 0,
+      },
+      drill_failed_checks: { size: watching?.failures.length ?? 0, limit: FAILURES_MAX },
     }),
     async close() {
       closing.abort(new Error('the loop is stopping'));

@@ -5,6 +5,7 @@
  * open by the next master is marked `interrupted`. A disk that refuses costs the file, never the drill.
  */
 import { join } from 'node:path';
+import type { Fill } from '../../bounds.ts';
 import { messageOf } from '../../errors.ts';
 import { isoTime } from '../../seams/clock.ts';
 import type { FileSystem } from '../../seams/file-system.ts';
@@ -28,20 +29,26 @@ export interface DrillStore {
   ids(): readonly string[];
   /** Null when there is none, or the file is none of ours. */
   read(id: string): DrillResult | null;
+  /** Files kept, as of the last look; the oldest goes. */
+  kept(): Fill;
 }
 
 export const drillStore = (files: FileSystem, folder: string, log: { error(message: string): void }): DrillStore => {
+  let kept = 0;
   const ids = (): string[] => {
     if (!files.exists(folder)) return [];
-    return files
+    const found = files
       .list(folder)
       .flatMap((name) => NAME.exec(name)?.[1] ?? [])
       .sort()
       .reverse();
+    kept = found.length;
+    return found;
   };
   const pathOf = (id: string): string => join(folder, `${id}.json`);
   return {
     ids,
+    kept: () => ({ size: kept, limit: RESULTS_KEPT }),
     newId(drill, wallMs) {
       const taken = new Set(ids().map(stampOf));
       let at = wallMs;
@@ -52,7 +59,10 @@ export const drillStore = (files: FileSystem, folder: string, log: { error(messa
       try {
         files.makeFolder(folder, { mode: 0o700 });
         files.writeAtomically(pathOf(result.id), `${JSON.stringify(result, null, 2)}\n`, { mode: 0o600 });
-        for (const old of ids().slice(RESULTS_KEPT)) files.remove(pathOf(old));
+        for (const old of ids().slice(RESULTS_KEPT)) {
+          files.remove(pathOf(old));
+          kept--;
+        }
       } catch (thrown) {
         log.error(`cannot keep the result of drill ${result.id}: ${messageOf(thrown)}`);
       }

@@ -11,12 +11,16 @@ import type { Transition } from './timeline.ts';
 /** Conditions over what tells nobody when it changes are looked at this often. Milliseconds. */
 const LOOK_MS = 100;
 /** Kept at most; a drill of one daemon sees a few, a full recovery four per daemon. */
-const TRANSITIONS_MAX = 50_000;
+export const TRANSITIONS_MAX = 50_000;
+/** Failed checks kept at most: what was injected may stay for days. The first of them say when it was found. */
+export const FAILURES_MAX = 1_000;
 
 export interface FleetWatch {
   readonly transitions: readonly Transition[];
   /** Checks of the target that failed. */
   readonly failures: readonly { readonly word: Verdict['word']; readonly message: string; readonly at: number }[];
+  /** Transitions and failed checks that were not kept any more. */
+  readonly lost: number;
   /** Whose checks are kept. */
   follow(daemon: string): void;
   /** Forgets what was seen so far: the fault comes now. */
@@ -34,6 +38,7 @@ export const watchFleet = (
 ): FleetWatch => {
   let transitions: Transition[] = [];
   let failures: FleetWatch['failures'][number][] = [];
+  let lost = 0;
   let followed: string | null = null;
   let from = -Infinity;
   const looks = new Set<() => void>();
@@ -43,12 +48,19 @@ export const watchFleet = (
   const ends = [
     supervisor.onTurn((report) => {
       // A turn is told at its end: what it holds may have happened before the fault.
-      if (transitions.length < TRANSITIONS_MAX) transitions.push(...report.transitions.filter(({ at }) => at >= from));
+      for (const transition of report.transitions) {
+        if (transition.at < from) continue;
+        if (transitions.length < TRANSITIONS_MAX) transitions.push(transition);
+        else lost++;
+      }
       wake();
     }),
     supervisor.onVerdict(({ daemon, word, health, at }) => {
       if (daemon !== followed) return;
-      if (word === 'unhealthy' || word === 'missed') failures.push({ word, message: health.message, at });
+      if (word === 'unhealthy' || word === 'missed') {
+        if (failures.length < FAILURES_MAX) failures.push({ word, message: health.message, at });
+        else lost++;
+      }
       wake();
     }),
     router?.onLedgerChange(wake) ?? ((): void => undefined),
@@ -60,11 +72,15 @@ export const watchFleet = (
     get failures() {
       return failures;
     },
+    get lost() {
+      return lost;
+    },
     follow: (daemon) => void (followed = daemon),
     begin() {
       from = clock.monotonicMs();
       transitions = [];
       failures = [];
+      lost = 0;
     },
     until: (condition, timeoutMs) =>
       new Promise((resolve, reject) => {

@@ -5,6 +5,7 @@
  * a daemon whose start has ended can neither begin a write nor learn enough to begin the next one. What had left before
  * is a whole transaction with a key, and repeating it is harmless.
  */
+import type { Fill } from '../../bounds.ts';
 import { invariant } from '../../errors.ts';
 import type { Floor, FloorHost, FloorOptions, NodeRow, ObjectRow } from '../floor.ts';
 import { jobCommand, type JobKind } from '../programs/protocol.ts';
@@ -21,7 +22,7 @@ export interface OpenedFloor extends FloorHost {
   /** Ends the store thread where it stands, as a crash would; the next call starts another. For drills and tests. */
   crashStores(): Promise<void>;
   /** Calls made and not answered. */
-  pendingCalls(): number;
+  calls(): Fill;
 }
 
 type Call = (service: ServiceName, method: string, args: readonly unknown[]) => Promise<unknown>;
@@ -161,6 +162,6 @@ export const openFloor = async (options: FloorOptions): Promise<OpenedFloor> => 
     floor: floorView(root, client, http, options.clock, () => undefined),
     close: () => client.close(),
     crashStores: () => client.terminate(),
-    pendingCalls: () => client.pending,
+    calls: () => client.calls(),
   };
 };

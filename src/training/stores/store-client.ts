@@ -5,6 +5,7 @@
  * which is safe because every write may be repeated; the next call starts the next thread on the same files.
  */
 import type { Worker } from 'node:worker_threads';
+import type { Fill } from '../../bounds.ts';
 import { OrchestratorError } from '../../errors.ts';
 import type { Clock } from '../../seams/clock.ts';
 import { startThread } from '../../seams/entry.ts';
@@ -62,15 +63,16 @@ export class StoreClient {
   private life: Life | null = null;
   private nextId = 1;
   private closed = false;
+  private refused = 0;
 
   constructor(dataDir: string, clock: Clock) {
     this.dataDir = dataDir;
     this.clock = clock;
   }
 
-  /** Calls that were made and not answered: the gauge of the bound. */
-  get pending(): number {
-    return this.waiting.size;
+  /** Calls that were made and not answered. */
+  calls(): Fill {
+    return { size: this.waiting.size, limit: PENDING_MAX, dropped: this.refused };
   }
 
   /** @throws STORE_TOO_NEW, STORE_FAILED when a store cannot be opened */
@@ -80,7 +82,10 @@ export class StoreClient {
 
   async call(service: ServiceName, method: string, args: readonly unknown[]): Promise<unknown> {
     if (this.closed) throw floorClosed(service, method);
-    if (this.waiting.size >= PENDING_MAX) throw floorBusy(service, method);
+    if (this.waiting.size >= PENDING_MAX) {
+      this.refused++;
+      throw floorBusy(service, method);
+    }
     const { worker } = this.living();
     const id = this.nextId++;
     return new Promise((resolve, reject) => {

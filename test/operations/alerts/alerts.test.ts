@@ -170,6 +170,7 @@ describe('alerts of a running fleet', () => {
       'INFO alert failed resolved',
     ]);
     expect(alerts.gauges()).to.deep.include({ alertSinksDead: 1, alertWebhookDropped: 1, alertsRaised: 1 });
+    expect(alerts.collections()).to.deep.equal({ alert_webhook_queue: { size: 1, limit: 100, dropped: 1 } });
   });
 
   it('closed, it listens to nothing and leaves no timer', async () => {

@@ -56,6 +56,8 @@ describe('results of drills on disk', () => {
     const kept = store();
     for (let n = 0; n < RESULTS_KEPT + 3; n++) kept.write(resultOf(kept.newId('daemon-crash', AT + n)));
     expect(kept.ids()).to.have.length(RESULTS_KEPT);
+    expect(kept.kept()).to.deep.equal({ size: RESULTS_KEPT, limit: RESULTS_KEPT });
+    expect(store().kept().size, 'nothing was looked at yet').to.equal(0);
     expect(kept.ids().at(-1)).to.equal('d-20261124-145655126-daemon-crash');
   });
 

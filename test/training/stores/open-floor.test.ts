@@ -116,12 +116,22 @@ describe('the training floor', function () {
     const answered = await Promise.all(outcomes);
     expect(answered[0]).to.equal(true);
     expect(answered.at(-1)).to.equal('STORE_LOST');
-    expect(host.pendingCalls()).to.equal(0);
+    expect(host.calls().size).to.equal(0);
     const { games } = await host.floor.games.total(CONFIG);
     expect(games).to.be.at.least(answered.filter((outcome) => outcome === true).length);
     for (const page of pages) await ingest(page);
     expect(await host.floor.games.total(CONFIG)).to.include({ games: 40 });
     expect(await host.floor.games.cursors('local-1')).to.deep.equal([{ config: CONFIG, storeId: 's1', seq: 40 }]);
+  });
+
+  it('more calls than may wait are refused, and counted; when some are answered there is room again', async () => {
+    const { limit } = host.calls();
+    const waiting = Array.from({ length: limit }, () => host.floor.games.total(CONFIG));
+    await rejectionOf('FLOOR_BUSY', host.floor.games.total(CONFIG));
+    expect(host.calls()).to.deep.equal({ size: limit, limit, dropped: 1 });
+    await Promise.all(waiting);
+    await host.floor.games.total(CONFIG);
+    expect(host.calls().size).to.equal(0);
   });
 
   it('a crash between any two steps of a promotion promotes once', async () => {

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OrchestratorError } from '../../src/errors.ts';
-import { publishInbox, publishInboxFile, tidyInbox, type InboxTools } from '../../src/events/inbox.ts';
+import { publishInbox, publishInboxFile, type InboxTools } from '../../src/events/inbox.ts';
 import { realClock } from '../../src/seams/clock.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';
 
@@ -138,13 +138,5 @@ describe('The inbox', () => {
     refusal = error('EVENT_UNDECLARED');
     expect(await round()).to.deep.equal(['a.json bad']);
     expect(readFileSync(join(folder, 'bad', 'a.json.reason.txt'), 'utf8')).to.include('EVENT_UNDECLARED');
-  });
-
-  it('deletes what was put away long ago, and nothing younger', async () => {
-    drop('old.json', GOOD, 3_600);
-    drop('new.json', GOOD, 1);
-    await round();
-    expect(tidyInbox(tools, 600_000)).to.equal(1);
-    expect(readdirSync(join(folder, 'done'))).to.deep.equal(['new.json']);
   });
 });

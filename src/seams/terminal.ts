@@ -5,7 +5,8 @@
  * is a cell too long must never scroll the screen). Whatever ends the process, the terminal is given back: the exit hook
  * writes the same restoring sequence as `leave`, and Node prints an uncaught error only after exit hooks have run.
  *
- * A reader that went away (`status | head -1`) is no error: the process ends quietly.
+ * A reader that went away (`status | head -1`) is no error: the process ends quietly, unless it does more than print. A
+ * fleet goes on when nobody reads it; a terminal that was closed also sends SIGHUP, which stops it in order.
  */
 import { writeSync } from 'node:fs';
 
@@ -34,19 +35,19 @@ export interface Terminal {
   /** Takes the screen over; `leave` (or the end of the process) gives it back. */
   enter(handlers: { readonly onInput: (text: string) => void; readonly onResize: () => void }): void;
   leave(): void;
+  /** From here on this process does more than print: a reader that goes away is no reason to end. */
+  outliveReaders(): void;
 }
-
-/** Ends the process without a word when whoever read our output is gone. */
-const endWhenReaderIsGone = (error: NodeJS.ErrnoException): void => {
-  if (error.code === 'EPIPE' || error.code === 'EIO') process.exit(0);
-  throw error;
-};
 
 /** The terminal of this process. Make one per process: it hooks the streams. */
 export const realTerminal = (): Terminal => {
   const { stdin, stdout, stderr } = process;
-  stdout.on('error', endWhenReaderIsGone);
-  stderr.on('error', endWhenReaderIsGone);
+  let outlives = false;
+  const readerIsGone = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error;
+    if (!outlives) process.exit(0);
+  };
+  for (const stream of [stdin, stdout, stderr]) stream.on('error', readerIsGone);
   let leaveScreen: (() => void) | null = null;
   return {
     outputIsTerminal: stdout.isTTY === true,
@@ -93,5 +94,6 @@ export const realTerminal = (): Terminal => {
       };
     },
     leave: () => leaveScreen?.(),
+    outliveReaders: () => void (outlives = true),
   };
 };

@@ -76,14 +76,17 @@ export class LiveMaster {
 
   /** Starts the loop and waits for nothing. */
   launchLoop(): ChildProcess {
-    const [file = '', ...args] = commandOf('master_loop', [
-      ...['--fleet', this.path('fleet.yaml'), '--data-dir', this.dataDir, '--port', '0'],
-    ]);
+    const [file = '', ...args] = this.#command();
     const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...this.#env } });
     child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#printed += text));
     this.#child = child;
     this.#ended = new Promise((resolve) => child.once('exit', resolve));
     return child;
+  }
+
+  #command(...more: readonly string[]): string[] {
+    const settings = ['--fleet', this.path('fleet.yaml'), '--data-dir', this.dataDir, '--port', '0'];
+    return commandOf('master_loop', [...more, ...settings]);
   }
 
   async start(): Promise<StatusReport> {
@@ -94,6 +97,22 @@ export class LiveMaster {
       const status = ran.out === '' ? null : (ran.json() as StatusReport);
       return status?.pid === child.pid ? status : null;
     });
+  }
+
+  /** Runs it under its live view, in a terminal of its own. @returns a function that closes that terminal */
+  async watchInTerminal(): Promise<() => void> {
+    const quoted = this.#command('--watch').map((word) => `'${word}'`);
+    const child = spawn('script', ['-qefc', `stty cols 80 rows 24; exec ${quoted.join(' ')}`, '/dev/null'], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      env: { ...process.env, ...this.#env },
+    });
+    await until('the master answers', async () => (await this.run('status')).code === 0);
+    return () => void child.kill('SIGKILL');
+  }
+
+  /** Closes our end of its standard error: who read its log is gone. */
+  stopReading(): void {
+    this.#child?.stderr?.destroy();
   }
 
   run(...args: readonly string[]): Promise<Ran> {

@@ -82,6 +82,7 @@ export const runHere = async (
     write: (text) => void (out += text),
     writeError: (text) => void (err += text),
     readInput: () => Promise.resolve(input),
+    outliveReaders: () => undefined,
     enter: () => undefined,
     leave: () => undefined,
   };

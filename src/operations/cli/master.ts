@@ -2,6 +2,7 @@
  * The door to the master: what running the loop in this process takes. It is behind a dynamic import, because loading the
  * master costs more than everything a client command does.
  */
+import type { Terminal } from '../../seams/terminal.ts';
 import type { LogLevel } from '../client/index.ts';
 import { TEMPO_DEFAULT, type Settings } from './call.ts';
 
@@ -29,4 +30,8 @@ export const masterOptions = (settings: Settings, console: boolean): MasterOptio
   return { fleetFile, profile, tempo: tempo ?? TEMPO_DEFAULT, dataDir, port, logLevel, console };
 };
 
-export const loadMaster = async (): Promise<RunMaster> => (await import('../../main.ts')).runMaster;
+/** From here on the process is more than a program that prints. */
+export const loadMaster = async (terminal: Terminal): Promise<RunMaster> => {
+  terminal.outliveReaders();
+  return (await import('../../main.ts')).runMaster;
+};

@@ -63,6 +63,6 @@ export const run = async (call: Call): Promise<number> => {
     const { watch } = await import('../watch/watch.ts');
     return watch(call);
   }
-  const runMaster = await loadMaster();
+  const runMaster = await loadMaster(call.terminal);
   return runMaster(masterOptions(call.settings, call.environment[BACKGROUND_VARIABLE] === undefined));
 };

@@ -259,7 +259,7 @@ export const watch = async (call: Call): Promise<number> => {
   const running = await runningLoop(call.settings.dataDir);
   running?.close();
   if (running !== null) return show(call, { ended: null });
-  const runMaster = await loadMaster();
+  const runMaster = await loadMaster(call.terminal);
   const ended = runMaster(masterOptions(call.settings, !isFullScreen(call) && !call.terminal.outputIsTerminal));
   ended.catch(() => undefined); // `show` waits for it and hears it
   return show(call, { ended });

@@ -35,6 +35,7 @@ class Person {
     },
     writeError: () => undefined,
     readInput: () => Promise.resolve(''),
+    outliveReaders: () => undefined,
     enter: (handlers) => {
       this.entered += 1;
       this.#handlers = handlers;

@@ -1,6 +1,7 @@
 /**
  * Runs the compiled tests and ends with one line a machine can read: `N passed, N failed`. A skipped test counts as a
- * failure, unless it says that the corpus of third-party files is absent: a test that does not run proves nothing.
+ * failure, unless it says that the corpus of third-party files is absent: a test that does not run proves nothing. So does
+ * a promise whose rejection nobody heard.
  *
  * Files run side by side: most of them wait for real processes and real time. The longest begin first, so that none of
  * them is left over at the end.
@@ -15,6 +16,8 @@ const TIMEOUT_MS = 60_000;
 /** A file waits more than it works, so there is room for one more than there are cores. */
 const JOBS = Math.min(4, availableParallelism() + 1);
 const LONG = ['/docs/', '/simulation/', '/scenarios/', '/drills/', '/daemons/', '/programs'];
+/** Around every test; those who run files side by side load it themselves. */
+const HOOKS = fileURLToPath(new URL('../test/support/no-unhandled.js', import.meta.url));
 const root = fileURLToPath(new URL('../test/', import.meta.url));
 
 const testsIn = (folder: string): string[] =>
@@ -32,7 +35,9 @@ const rank = (file: string): number => LONG.findIndex((part) => file.includes(pa
 files.sort((a, b) => rank(a) - rank(b));
 const mocha = new Mocha({
   ...{ timeout: TIMEOUT_MS, slow: 5_000, reporter: 'dot', forbidOnly: true },
-  ...{ parallel: files.length > 1, jobs: JOBS },
+  ...(files.length > 1
+    ? { parallel: true, jobs: JOBS, require: [HOOKS] }
+    : { rootHooks: ((await import(HOOKS)) as { mochaHooks: Mocha.RootHookObject }).mochaHooks }),
 });
 for (const file of files) mocha.addFile(file);
 if (files.length === 1) await mocha.loadFilesAsync(); // several are loaded by those who run them

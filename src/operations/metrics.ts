@@ -238,7 +238,7 @@ export class Metrics {
     this.#renderCollections(mirror, figures.collections);
     const usage = ownUsage();
     this.#grow('cpu', this.#cpu, usage.userSeconds + usage.systemSeconds);
-    this.#resident.set(usage.residentBytes);
+    if (usage.residentBytes !== null) this.#resident.set(usage.residentBytes);
     if (usage.openFiles !== null) this.#openFiles.set(usage.openFiles);
     if (usage.maxFiles !== null) this.#maxFiles.set(usage.maxFiles);
     return this.#registry.metrics();

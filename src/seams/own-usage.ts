@@ -1,31 +1,28 @@
 /**
- * What this process uses of the machine, all its threads together.
+ * What this process uses of the machine, all its threads together. What cannot be looked at is null: there is no /proc on
+ * this system, or no descriptor left to read it with, which is when somebody will want the rest.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 
 export interface OwnUsage {
   readonly userSeconds: number;
   readonly systemSeconds: number;
-  readonly residentBytes: number;
+  readonly residentBytes: number | null;
   readonly openFiles: number | null;
   readonly maxFiles: number | null;
 }
 
-const openFiles = (): number | null => {
+const orNull = (look: () => number | null): number | null => {
   try {
-    return readdirSync('/proc/self/fd').length;
+    return look();
   } catch {
-    return null; // no /proc on this system
+    return null;
   }
 };
 
 const maxFiles = (): number | null => {
-  try {
-    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-    return soft === undefined ? null : Number(soft);
-  } catch {
-    return null; // no /proc on this system
-  }
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+  return soft === undefined ? null : Number(soft);
 };
 
 export const ownUsage = (): OwnUsage => {
@@ -33,8 +30,8 @@ export const ownUsage = (): OwnUsage => {
   return {
     userSeconds: user / 1e6,
     systemSeconds: system / 1e6,
-    residentBytes: process.memoryUsage.rss(),
-    openFiles: openFiles(),
-    maxFiles: maxFiles(),
+    residentBytes: orNull(() => process.memoryUsage.rss()),
+    openFiles: orNull(() => readdirSync('/proc/self/fd').length),
+    maxFiles: orNull(maxFiles),
   };
 };

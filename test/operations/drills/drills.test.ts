@@ -242,6 +242,49 @@ describe('drills on a live fleet', function () {
     expect(live.supervisor.core.get('BLIND')?.drill).to.be.false;
   });
 
+  /** SINK, which nobody can mend any more. */
+  const LOST: DaemonDefinition = {
+    ...SINK,
+    create(context) {
+      const made = SINK.create(context);
+      const heal = (): Promise<never> => Promise.reject(new Error('the disk is gone'));
+      return { ...made, breakage: { ...made.breakage!, heal } };
+    },
+  };
+  const LOST_FLEET = [EVENT_ROUTER, SOURCE, LOST, LEAF];
+
+  it('what cannot be mended by hand is said, kept as failed, and holds nobody else off', async () => {
+    const { live, ask, drills } = await rehearse({ daemons: LOST_FLEET });
+    await live.settled();
+    const injected = await ask<DrillResult>('inject', { drill: 'health-failure', target: 'SINK' });
+    expect(await ask('heal')).to.deep.equal({
+      ...{ ok: false, healed: ['SINK'], message: 'cannot mend what was broken in SINK: the disk is gone' },
+    });
+    const report = await ask<DrillResult>('report', { id: injected.id });
+    expect(report).to.include({ status: 'failed', reason: 'the disk is gone' });
+    expect(checkOf(report, 'what was broken is mended')).to.equal('the disk is gone');
+    expect(drills.busy()).to.equal(null);
+  });
+
+  it('what cannot be mended when the loop is stopped does not hold up its stop', async () => {
+    const { live, ask, drills } = await rehearse({ daemons: LOST_FLEET });
+    await live.settled();
+    const injected = await ask<DrillResult>('inject', { drill: 'health-failure', target: 'SINK' });
+    await drills.close();
+    expect(await ask<DrillResult>('report', { id: injected.id })).to.include({ status: 'interrupted' });
+  });
+
+  it('what the next start of its daemon cannot mend either is said in the log', async () => {
+    const first = await rehearse({ daemons: LOST_FLEET });
+    await first.live.settled();
+    await first.ask('inject', { drill: 'health-failure', target: 'SINK' });
+    await first.live.abandon();
+    const second = await rehearse({ folder: first.live.folder, daemons: LOST_FLEET });
+    await second.live.until('it is said', () =>
+      second.live.lines.includes('ERROR [master] cannot mend what a drill had broken in SINK: the disk is gone'),
+    );
+  });
+
   it('a drill during a drill, or during an operation, is refused and names the holder', async () => {
     const { live, drills, ask } = await rehearse();
     await live.settled();

@@ -223,6 +223,8 @@ describe('the daemon manager of a loop that is not there', function () {
       (thrown: OrchestratorError) => thrown,
     );
     expect(gone?.code).to.equal('NOT_RUNNING');
+    // Longer than it waits between two looks: it has looked in vain by the time the next one is there.
+    await new Promise((resolve) => setTimeout(resolve, 2_200));
     const failed = [daemon('EVENT_ROUTER'), daemon('ELO_SYNC', { state: 'FAILED', lastError: 'spent' })];
     const second = await startServer(serverOptions(dataDir.path, failed));
     await until('it was told', () => told.length > 0);

@@ -606,6 +606,33 @@ describe('starting the server', function () {
     await host.close();
   });
 
+  it('after its thread died tries again for as long as another program has its port', async () => {
+    const complaints: string[] = [];
+    const host = await startServer(
+      serverOptions(dataDir.path, [...ROUTER_AND_SYNC], { log: (_, message) => complaints.push(message) }),
+    );
+    const { port } = host;
+    const thief = createServer();
+    const take = (): Promise<boolean> =>
+      new Promise((resolve) => {
+        thief.once('error', () => resolve(false));
+        thief.listen(port, '127.0.0.1', () => resolve(true));
+      });
+    host.publish({ daemons: [null as never] });
+    await until('it died', () => complaints.length === 1);
+    await until('another program has its port', take);
+    await until('it could not be started', () => complaints.some((text) => text.includes(`127.0.0.1:${port}`)));
+    expect(complaints[1]).to.match(/^the server thread ended \(cannot listen on .*\); it is started again$/);
+    await new Promise((resolve) => thief.close(resolve));
+    await until('it answers again', () =>
+      ask({ port }, '/health').then(
+        () => true,
+        () => false,
+      ),
+    );
+    await host.close();
+  });
+
   it('replaces the socket a dead process left, and closes again without a trace', async () => {
     const first = await startServer(serverOptions(dataDir.path));
     const socketPath = first.socketPath;

@@ -257,7 +257,12 @@ const compose = async (
           services: servicesOf,
           events,
         }),
-      processesOf: (daemon) => processes.live(daemon).map(({ name, process }) => ({ name, pid: process.identity.pid })),
+      processesOf: (daemon) =>
+        processes.live(daemon).map(({ name, process }) => ({
+          name,
+          pid: process.identity.pid,
+          isGone: () => process.groupIsGone(),
+        })),
       onLeave: () => end(lock.stillHeld() ? EXIT.done : EXIT.failed),
       onFatal: (error, input) => {
         const last = `the core failed on an input of kind ${input.kind}: ${messageOf(error)}`;

@@ -64,7 +64,7 @@ export interface FleetMember {
   readonly movedAt: number | null;
   /** Of each of its cycles: the period, and when it last went through (or, until it did, could first have run). */
   readonly cycles: readonly { readonly periodSeconds: number; readonly wentThroughAt: number }[];
-  readonly processes: readonly { readonly name: string; readonly pid: number; readonly alive: boolean }[];
+  readonly processes: readonly { readonly name: string; readonly pid: number; isAlive(): boolean }[];
 }
 
 /** A child process made through the context: recorded by the master before it runs, ended with the daemon's start

@@ -42,8 +42,10 @@ export interface SupervisorOptions {
   readonly operation: OperationRecord | null;
   readonly pid: number;
   readonly runtime: (events: RuntimeEvents) => InProcessRuntime;
-  /** Live child processes of a daemon, for status. */
-  readonly processesOf: (daemon: string) => readonly { readonly name: string; readonly pid: number }[];
+  /** Child processes that are on record for a daemon; `isGone` asks the kernel. */
+  readonly processesOf: (
+    daemon: string,
+  ) => readonly { readonly name: string; readonly pid: number; isGone(): boolean }[];
   readonly onLeave: () => void;
   readonly onFatal: (error: unknown, input: Input) => void;
   readonly onSourceError?: (source: string, error: unknown) => void;
@@ -170,7 +172,7 @@ export class Supervisor {
       at: this.#clock.monotonicMs(),
       health: this.#healthOf(member),
       leakedPromises: this.runtime.leakedOf(daemon),
-      processes: this.#options.processesOf(daemon),
+      processes: this.#options.processesOf(daemon).map(({ name, pid }) => ({ name, pid })),
     });
   }
 
@@ -217,7 +219,9 @@ export class Supervisor {
         lastHeartbeatAt: facts?.heartbeatAt ?? null,
         movedAt: facts?.movedAt ?? null,
         cycles: facts?.cycles ?? [],
-        processes: this.#options.processesOf(member.type).map((process) => ({ ...process, alive: true })),
+        processes: this.#options
+          .processesOf(member.type)
+          .map(({ name, pid, isGone }) => ({ name, pid, isAlive: () => !isGone() })),
       };
     });
   }

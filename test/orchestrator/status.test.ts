@@ -1,10 +1,36 @@
 import { expect } from 'chai';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { healthy } from '../../src/health/verdict.ts';
 import { Core } from '../../src/orchestrator/core.ts';
 import { statusOf } from '../../src/orchestrator/status.ts';
+import { realSpawner } from '../../src/seams/real-spawner.ts';
+import { supervised } from '../runtimes/support.ts';
 import { fleetOf } from '../support/fleets.ts';
 
 const WALL_MS = Date.UTC(2026, 10, 24, 12, 0, 0);
+
+describe('The view that daemons have of each other', () => {
+  it('tells of each process on record whether the kernel still has it', async () => {
+    const spawner = realSpawner({ instance: 'view' });
+    const folder = mkdtempSync(join(tmpdir(), 'ml-view-'));
+    const child = await spawner.spawn({ command: ['sleep', '60'], cwd: folder, outputFile: join(folder, 'out.log') });
+    const { pid } = child.identity;
+    const { supervisor } = supervised(
+      { A: { create: () => ({}) } },
+      { processesOf: () => [{ name: 'node', pid, isGone: () => child.groupIsGone() }] },
+    );
+    const isAlive = (): boolean | undefined => supervisor.members()[0]?.processes[0]?.isAlive();
+    expect(isAlive()).to.equal(true);
+    child.signalGroup('SIGKILL');
+    await child.exited;
+    expect(isAlive()).to.equal(false);
+    expect(supervisor.statusOf('A')?.processes).to.deep.equal([{ name: 'node', pid }]);
+    supervisor.dispose();
+    rmSync(folder, { recursive: true });
+  });
+});
 
 describe('The status of a daemon', () => {
   it('dates its evidence: a reading of the monotonic clock means nothing to another program', () => {

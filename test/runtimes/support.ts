@@ -7,7 +7,7 @@ import { defineDaemon } from '../../src/daemons/definition.ts';
 import type { RouterHost } from '../../src/events/router-api.ts';
 import type { Fleet } from '../../src/fleet/types.ts';
 import { startSlots } from '../../src/orchestrator/start-slots.ts';
-import { Supervisor } from '../../src/orchestrator/supervisor.ts';
+import { Supervisor, type SupervisorOptions } from '../../src/orchestrator/supervisor.ts';
 import type { JournalPort } from '../../src/orchestrator/ports.ts';
 import { realClock, type Clock } from '../../src/seams/clock.ts';
 import { seededRandom } from '../../src/seams/random.ts';
@@ -146,7 +146,7 @@ const memoryJournal = (): JournalPort & { readonly inputs: number } => {
 /** Core, shell, slots, health monitor and the runtime: everything but the server and the disk. */
 export const supervised = (
   daemons: Readonly<Record<string, Daemon>>,
-  options: RuntimeOptions & { slots?: number } = {},
+  options: RuntimeOptions & { slots?: number; processesOf?: SupervisorOptions['processesOf'] } = {},
 ) => {
   const made = parts(daemons, options);
   opened.add(made.attribution);
@@ -164,7 +164,7 @@ export const supervised = (
       operation: null,
       pid: 1,
       runtime: made.runtimeFor,
-      processesOf: () => [],
+      processesOf: options.processesOf ?? (() => []),
       onLeave: () => undefined,
       onFatal: (error) => fatal.push(error),
       onSourceError: (source, error) => made.logged.push(`${source}: ${(error as Error).message}`),

@@ -53,7 +53,7 @@ export const daemonWatchdog = daemonsWith<RouterService>()({
     let lookedAt = clock.monotonicMs();
 
     const againstRecord = (member: FleetMember): Contradiction[] => {
-      const dead = member.processes.find(({ alive }) => !alive);
+      const dead = member.processes.find(({ isAlive }) => !isAlive());
       if (dead !== undefined)
         return [
           { rule: 'process', evidence: unhealthy(`RUNNING, but its process ${dead.name} (pid ${dead.pid}) is gone`) },

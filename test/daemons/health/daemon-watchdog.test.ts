@@ -32,11 +32,11 @@ describe(TYPE, function () {
   it('a process that is recorded and gone is told at the second look, and taken back when it is there again', async () => {
     await looked(2);
     expect(said()).to.deep.equal([]);
-    member = { ...member, processes: [{ name: 'node-1', pid: 4711, alive: false }] };
+    member = { ...member, processes: [{ name: 'node-1', pid: 4711, isAlive: () => false }] };
     await bench.until('it is told', () => said()[0]);
     expect(said()[0]).to.equal('SUSPECT unhealthy DAEMON_WATCHDOG: RUNNING, but its process node-1 (pid 4711) is gone');
     expect(bench.health(TYPE).details).to.include({ contradictions: 1 });
-    member = { ...member, processes: [{ name: 'node-1', pid: 4712, alive: true }] };
+    member = { ...member, processes: [{ name: 'node-1', pid: 4712, isAlive: () => true }] };
     await bench.until('it is taken back', () => said().at(-1) === 'SUSPECT healthy');
     const { length } = said();
     await looked(3);
@@ -64,7 +64,7 @@ describe(TYPE, function () {
 
   it('the same thing seen of two starts, or of one that runs no more, is not seen twice', async () => {
     let generation = 1;
-    const gone = [{ name: 'node-1', pid: 4711, alive: false }];
+    const gone = [{ name: 'node-1', pid: 4711, isAlive: () => false }];
     const before = bench.exits.length;
     Object.defineProperty(member, 'generation', { get: () => generation++ });
     Object.defineProperty(member, 'processes', { get: () => gone });

@@ -38,14 +38,16 @@ export interface HostParts {
 
 /** Publishing as `who`, bounded by one account; rejections name what the publisher did. */
 export class Publisher {
-  readonly account: OutboxAccount = { events: 0, characters: 0 };
+  readonly account: OutboxAccount;
   refused = 0;
   readonly #parts: HostParts;
   readonly #who: string;
 
-  constructor(parts: HostParts, who: string) {
+  /** @param account  of its own, unless several share one */
+  constructor(parts: HostParts, who: string, account: OutboxAccount = { events: 0, characters: 0 }) {
     this.#parts = parts;
     this.#who = who;
+    this.account = account;
   }
 
   publish(topic: string, body: unknown, options: PublishOptions | undefined, source: string): Promise<PublishReceipt> {

@@ -75,16 +75,6 @@ const TAIL_SHOWN = 200;
 /** Who tells what the master itself did; programs outside have all other names, and one account together. */
 const ORCHESTRATOR = 'orchestrator';
 
-/** A program outside: any number of names make no more room than one. */
-class OutsidePublisher extends Publisher {
-  override readonly account: OutboxAccount;
-
-  constructor(parts: HostParts, who: string, account: OutboxAccount) {
-    super(parts, who);
-    this.account = account;
-  }
-}
-
 /** Sweep steps that follow each other at once; the rest waits for the next minute. */
 const SWEEP_STEPS = 50;
 
@@ -288,6 +278,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     },
   });
   const orchestrator = new Publisher(parts, externalSubscriber(ORCHESTRATOR));
+  /** Of all programs outside: any number of names make no more room than one. */
   const outside: OutboxAccount = { events: 0, characters: 0 };
   let outsideRefused = 0;
 
@@ -580,7 +571,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     publishExternal(source, topic, body, publishOptions) {
       const who = externalSubscriber(source);
       if (source === ORCHESTRATOR) return orchestrator.publish(topic, body, publishOptions, who);
-      const publisher = new OutsidePublisher(parts, who, outside);
+      const publisher = new Publisher(parts, who, outside);
       const receipt = publisher.publish(topic, body, publishOptions, who);
       outsideRefused += publisher.refused;
       return receipt;

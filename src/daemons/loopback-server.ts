@@ -9,23 +9,17 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { z } from 'zod';
 import type { Fill } from '../bounds.ts';
 import { messageOf, OrchestratorError, type ErrorCode } from '../errors.ts';
-import { boundConnections } from '../seams/connections.ts';
+import { boundConnections, CONNECTIONS_MAX, REQUEST_BOUNDS } from '../seams/connections.ts';
 import { portOwner } from '../seams/port-owner.ts';
 import type { Breakage } from './definition.ts';
 
 /** For configurations: 0 takes any free port. */
 export const port = (byDefault: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(byDefault);
 
-/** Connections at once: far more than nodes have, far fewer than the master has file descriptors. */
-const CONNECTIONS_MAX = 256;
-const HEADER_BYTES_MAX = 16 * 1024;
-const HEADERS_MS_MAX = 5_000;
 /** A whole request must have arrived by then. Milliseconds. */
 const REQUEST_MS_MAX = 30_000;
 /** A connection on which nothing moves for this long is closed, also in the middle of an answer. Milliseconds. */
 const STILL_MS_MAX = 60_000;
-/** How often connections that are too slow are looked for. Milliseconds. */
-const SLOW_CHECK_MS = 1_000;
 
 /** Repeating the request later may succeed; everything else of ours is the caller's fault or a bug. */
 const LATER: ReadonlySet<ErrorCode> = new Set(['SCOPE_CLOSED', 'STORE_FAILED', 'STORE_LOST', 'FLOOR_BUSY']);
@@ -78,11 +72,7 @@ export const openLoopbackServer = async (options: LoopbackServerOptions): Promis
     forceCloseConnections: true,
     requestTimeout: REQUEST_MS_MAX,
     connectionTimeout: options.stillMsMax ?? STILL_MS_MAX,
-    http: {
-      maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: HEADERS_MS_MAX,
-      connectionsCheckingInterval: SLOW_CHECK_MS,
-    },
+    http: REQUEST_BOUNDS,
   });
   const connections = boundConnections(app.server, options.connectionsMax ?? CONNECTIONS_MAX);
   app.addHook('onRequest', async (request, reply) => {

@@ -9,6 +9,16 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Fill } from '../bounds.ts';
 
+/** Connections at once: far more than anybody needs here, far fewer than the master has file descriptors. */
+export const CONNECTIONS_MAX = 256;
+/** What a request may take before its route is found, for the `http` options of a server. Bytes and milliseconds. */
+export const REQUEST_BOUNDS = {
+  maxHeaderSize: 16 * 1024,
+  headersTimeout: 5_000,
+  /** How often requests that arrive too slowly are looked for. */
+  connectionsCheckingInterval: 1_000,
+} as const;
+
 /** @returns how full it is; dropped are connections that were closed for another, or at once */
 export const boundConnections = (server: Server, limit: number): (() => Fill) => {
   /** Requests under way, by connection; idle ones in the order in which they became idle. */

@@ -9,6 +9,7 @@
 import type { Fills } from '../../bounds.ts';
 import type { SubscriptionState } from '../../events/types.ts';
 import type { CommandOutcome, CommandVerb, DaemonStatus, FleetSnapshot } from '../../orchestrator/types.ts';
+import { CONNECTIONS_MAX } from '../../seams/connections.ts';
 import type { HistoryEntry, OperationRecord, Origin, Verdict, WhyReport } from '../../orchestrator/types.ts';
 import type { FloorPanel } from '../cli/watch/floor.ts';
 
@@ -176,7 +177,7 @@ export interface ServerLimits {
 }
 
 export const DEFAULT_LIMITS: ServerLimits = {
-  connections: 256,
+  connections: CONNECTIONS_MAX,
   streams: 32,
   requestMs: 10_000,
   streamBytes: 4 * 1024 * 1024,

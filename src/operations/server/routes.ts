@@ -11,7 +11,7 @@ import { messageOf } from '../../errors.ts';
 import type { ErrorCode } from '../../errors.ts';
 import type { Fill } from '../../bounds.ts';
 import type { CommandOutcome } from '../../orchestrator/types.ts';
-import { boundConnections } from '../../seams/connections.ts';
+import { boundConnections, REQUEST_BOUNDS } from '../../seams/connections.ts';
 import type { PlainClock } from '../../seams/plain-clock.ts';
 import { refuseAccess, type AccessRules } from './access.ts';
 import type { Answers } from './answers.ts';
@@ -78,10 +78,6 @@ const LINES_DEFAULT = 50;
 const LINES_MAX = 10_000;
 /** Readers of `wait`; each is looked at with every look of the stall watch. */
 export const WAITERS_MAX = 64;
-const HEADER_BYTES_MAX = 16 * 1024;
-const HEADERS_MS_MAX = 5_000;
-/** How often requests that arrive too slowly are looked for. Milliseconds. */
-const SLOW_CHECK_MS = 1_000;
 
 /** Exactly this: a checker that compares the type takes a charset for another type. */
 const JSON_TYPE = 'application/json';
@@ -188,7 +184,7 @@ const answerGarbage = (error: Error & { readonly code?: string }, socket: Socket
     error: {
       code: 'BAD_REQUEST' satisfies ErrorCode,
       message: `cannot read the request: ${text.toLowerCase()}`,
-      remedy: `send the whole request at once, with headers of at most ${HEADER_BYTES_MAX} bytes`,
+      remedy: `send the whole request at once, with headers of at most ${REQUEST_BOUNDS.maxHeaderSize} bytes`,
     },
   });
   if (socket.writable && error.code !== 'ECONNRESET')
@@ -216,11 +212,7 @@ export const buildServer = (floor: Floor, access: AccessRules | null): BuiltServ
     requestTimeout: limits.requestMs,
     keepAliveTimeout: 5_000,
     routerOptions: { maxParamLength: 200 },
-    http: {
-      maxHeaderSize: HEADER_BYTES_MAX,
-      headersTimeout: Math.min(HEADERS_MS_MAX, limits.requestMs),
-      connectionsCheckingInterval: SLOW_CHECK_MS,
-    },
+    http: { ...REQUEST_BOUNDS, headersTimeout: Math.min(REQUEST_BOUNDS.headersTimeout, limits.requestMs) },
     frameworkErrors: (error, request, reply) => {
       const refusal = refusalOf(error, request);
       void sendJson(reply, refusal.status, errorJson(refusal.body));

@@ -23,10 +23,9 @@ export interface OutputFiles {
 
 const COPY_BYTES = 256 * 1024;
 
-/** Copies from `from` to the end as it is then, through the thread pool; returns up to where. */
-const copy = async (source: FileHandle, target: FileHandle, from: number): Promise<number> => {
+/** Copies what lies between, through the thread pool; returns up to where. */
+const copy = async (source: FileHandle, target: FileHandle, from: number, size: number): Promise<number> => {
   const buffer = Buffer.allocUnsafe(COPY_BYTES);
-  const { size } = await source.stat();
   let at = from;
   while (at < size) {
     const { bytesRead } = await source.read(buffer, 0, Math.min(COPY_BYTES, size - at), at);
@@ -40,13 +39,15 @@ const copy = async (source: FileHandle, target: FileHandle, from: number): Promi
 const cut: OutputFiles['cut'] = async (path, keepBytes, note) => {
   const source = await open(path, 'r+');
   try {
-    const from = Math.max(0, (await source.stat()).size - keepBytes);
+    // Looked at once: a flood grows by megabytes while the thread pool is busy, and all of that would be copied.
+    const found = (await source.stat()).size;
+    const from = Math.max(0, found - keepBytes);
     let upTo = from;
     let target: FileHandle | null = null;
     let size: number;
     try {
       target = await open(`${path}.1.part`, 'w', 0o644);
-      upTo = await copy(source, target, from);
+      upTo = await copy(source, target, from, found);
       // The last bit, and the cut, without giving way: the writer goes on meanwhile.
       size = fstatSync(source.fd).size;
       const rest = Buffer.allocUnsafe(Math.min(COPY_BYTES, Math.max(0, size - upTo)));

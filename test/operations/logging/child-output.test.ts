@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import {
   FLOOD_KEPT_BYTES,
   OUTPUT_BYTES_MAX,
@@ -57,6 +58,29 @@ describe('the output of child processes', () => {
       expect(await outputFiles().cut(path, 3, note)).to.equal(MEGABYTE);
       expect(read(`${path}.1`)).to.equal('end');
       expect(read()).to.equal(`${MEGABYTE} left out\n`);
+    });
+
+    it('keeps no more than that of a file that grows meanwhile, and counts what it left out', async () => {
+      const block = 'x'.repeat(4 * MEGABYTE);
+      let written = 0;
+      const write = (): void => {
+        appendFileSync(path, block);
+        written += block.length;
+      };
+      for (let blocks = 0; blocks < 4; blocks++) write();
+      let done = false;
+      const cut = outputFiles()
+        .cut(path, MEGABYTE, () => 'note')
+        .finally(() => (done = true));
+      while (!done) {
+        write();
+        await setImmediate();
+      }
+      const lost = await cut;
+      const kept = statSync(`${path}.1`).size;
+      expect(kept).to.be.within(MEGABYTE, 2 * MEGABYTE);
+      const left = statSync(path).size - Buffer.byteLength('note\n');
+      expect(lost + kept + left).to.equal(written);
     });
 
     it('empties it all the same when the copy cannot be made, and counts everything', async () => {

@@ -282,9 +282,12 @@ describe('The real spawner', () => {
 
   it('signals a process that leads no group alone', async () => {
     const family = await bench.begin(bench.spec('has-child'));
-    const member = bench.spawner
-      .findByEnvironment('MASTER_LOOP_INSTANCE', INSTANCE)
-      .find(({ pid }) => pid !== family.identity.pid);
+    const findMember = () =>
+      bench.spawner
+        .findByEnvironment('MASTER_LOOP_INSTANCE', INSTANCE)
+        .find(({ pid }) => pid !== family.identity.pid && readFileSync(`/proc/${pid}/comm`, 'utf8') === 'sleep\n');
+    await bench.until(() => findMember() !== undefined);
+    const member = findMember();
     const adopted = member === undefined ? null : bench.spawner.adopt(member);
     expect(adopted?.signalGroup('SIGSTOP')).to.equal(true);
     expect(adopted?.signalGroup('SIGKILL')).to.equal(true);

@@ -173,7 +173,7 @@ const compose = async (
   const types = new Set(fleet.daemons.map(({ type }) => type));
   const router = types.has(ROUTER) ? openRouter(dataDir, fleet, clock, random, logging) : null;
   if (router !== null) closers.push(() => (router.presence === 'away' ? undefined : router.stop()));
-  const floor = TRAINING_DAEMONS.some(({ type }) => types.has(type))
+  const floor = fleet.daemons.some(({ definition }) => TRAINING_DAEMONS.includes(definition))
     ? await openFloor({ dataDir: join(dataDir, 'floor'), clock, network })
     : null;
   if (floor !== null) closers.push(() => floor.close());

@@ -214,3 +214,20 @@ describe('A master that is told to end while it starts', function () {
     }
   });
 });
+
+describe('A master whose fleet has a daemon of the user’s own with the name of a built-in', function () {
+  this.timeout(60_000);
+
+  it('opens no training floor for it', async () => {
+    const master = new LiveMaster('version: 1\nname: own\ndaemons:\n  AUTO_SYNC: { module: ./own.js }\n', {
+      'own.js': `export default { type: 'AUTO_SYNC', purpose: 'syncs something else', create: () => ({}) };`,
+    });
+    try {
+      await master.start();
+      await master.untilState('AUTO_SYNC', 'RUNNING');
+      expect(existsSync(master.path('d', 'floor'))).to.equal(false);
+    } finally {
+      await master.dispose();
+    }
+  });
+});

@@ -23,7 +23,7 @@ import { fleetOptions } from './operations/cli/commands/fleet.ts';
 import { EXIT } from './operations/cli/exit-codes.ts';
 import type { MasterOptions } from './operations/cli/master.ts';
 import { startAlerts, type Alerts } from './operations/alerts/alerts.ts';
-import { controlSocketPath, logPath, resolveDataDir, runFolder } from './operations/control-paths.ts';
+import { controlSocketPath, logPath, outputPath, resolveDataDir, runFolder } from './operations/control-paths.ts';
 import { controlRequests } from './operations/control-requests.ts';
 import { startDrills, type Drills } from './operations/drills/drills.ts';
 import { eventControl, type EventControl } from './operations/event-control.ts';
@@ -43,7 +43,7 @@ import type { HistoryEntry } from './orchestrator/types.ts';
 import { createAttribution } from './runtimes/attribution.ts';
 import { InProcessRuntime, type ChildProcesses } from './runtimes/in-process.ts';
 import type { Scope } from './runtimes/scope.ts';
-import { realClock, type Clock } from './seams/clock.ts';
+import { realClock, SLACK_MS, type Clock } from './seams/clock.ts';
 import { outputFiles } from './seams/output-files.ts';
 import { realRandom, type Random } from './seams/random.ts';
 import { realFileSystem } from './seams/real-file-system.ts';
@@ -139,6 +139,8 @@ const compose = async (
   });
   closers.push(() => journal.close());
   const restored = restoreState(journal.recovered);
+  const ownOutput = outputPath(dataDir);
+  const ownOutputs = files.exists(ownOutput) ? [ownOutput] : []; // there from the first when we run in the background
   const outputFileOf = (daemon: string, name: string): string => join(dataDir, 'logs', `${daemon}-${name}.log`);
   const processes = openProcessRecords({
     files,
@@ -152,14 +154,12 @@ const compose = async (
       outputFile: outputFileOf(daemon, name),
     }),
     onTrouble: ({ message, remedy }) => logging.master.error(`${message}; ${remedy}`),
+    onAttached: () => output.look(),
   });
   const output = watchChildOutput({
     clock,
     files: outputFiles(),
-    live: () => [
-      ...processes.live().map(({ record }) => outputFileOf(record.daemon, record.name)),
-      join(dataDir, 'logs', 'master.out'), // our own, when we run in the background
-    ],
+    live: () => [...processes.live().map(({ record }) => outputFileOf(record.daemon, record.name)), ...ownOutputs],
     log: logging.master,
   });
   closers.push(() => output.close());
@@ -435,7 +435,7 @@ const compose = async (
       logging.master.critical(`${reason}: its lock is gone, and what is written there is lost; everything is stopped`);
       void supervisor.execute({ verb: 'shutdown', daemons: [], origin: 'signal', reason, waitMs: 0 });
     },
-    { background: true },
+    { background: true, slackMs: SLACK_MS },
   );
   closers.push(() => look.cancel());
 

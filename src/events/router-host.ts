@@ -8,7 +8,7 @@
  */
 import type { Worker } from 'node:worker_threads';
 import { messageOf, type ErrorCode } from '../errors.ts';
-import { steadyWall, type Timer } from '../seams/clock.ts';
+import { SLACK_MS, steadyWall, type Timer } from '../seams/clock.ts';
 import { startThread } from '../seams/entry.ts';
 import { HeldClient, Publisher, type HostParts } from './client.ts';
 import { createDeadLetters, LETTERS_AT_ONCE } from './dead-letters.ts';
@@ -357,7 +357,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     outbox.connect(post);
     if (replaced) for (const client of clients.values()) client.reopen();
     else subscriptions.reattach();
-    sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true }); // the next one goes on
+    sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true, slackMs: SLACK_MS }); // the next one goes on
     const attaching = [...attachWaiters.values()];
     attachWaiters.clear();
     for (const wake of [...attaching, ...servingWaiters]) wake();

@@ -6,22 +6,9 @@
  * degraded; *missed* did not answer by its next turn, or does not move; *unknown* was not asked, or could not be asked
  * fairly, because this loop itself was stalled or suspended, and changes nothing. Streaks are the core's.
  */
-import {
-  catchError,
-  concatMap,
-  filter,
-  from,
-  interval,
-  map,
-  mergeMap,
-  of,
-  race,
-  takeUntil,
-  timer,
-  type Observable,
-} from 'rxjs';
+import { catchError, concatMap, filter, from, map, mergeMap, Observable, of, race, takeUntil, timer } from 'rxjs';
 import { messageOf } from '../errors.ts';
-import type { Clock } from '../seams/clock.ts';
+import { SLACK_MS, type Clock } from '../seams/clock.ts';
 import { degraded, unhealthy, unknown, type Health } from './verdict.ts';
 import type { DueWheel } from './due-wheel.ts';
 
@@ -66,6 +53,12 @@ interface Turn {
   readonly timeoutMs: number;
   readonly stalled: boolean;
 }
+
+const ticks$ = (clock: Clock): Observable<void> =>
+  new Observable((subscriber) => {
+    const ticking = clock.every(TICK_MS, () => subscriber.next(), { slackMs: SLACK_MS });
+    return () => ticking.cancel();
+  });
 
 /** Verdicts of all daemons that fall due. One subscriber; subscribing twice would tick twice. */
 export const verdicts$ = (options: MonitorOptions): Observable<Verdict> => {
@@ -133,7 +126,7 @@ export const verdicts$ = (options: MonitorOptions): Observable<Verdict> => {
     ).pipe(filter((value): value is Verdict => value !== null));
   };
 
-  return interval(TICK_MS, clock.scheduler).pipe(
+  return ticks$(clock).pipe(
     concatMap(() => due()), //                  who is due: O(due), not O(fleet)
     mergeMap(ask, CHECKS_AT_ONCE), //           a failed check is a verdict, never an error of the stream
     takeUntil(options.stop$), //                last, so it tears down everything above it

@@ -5,7 +5,7 @@
 import type { Fill, Fills } from '../bounds.ts';
 import type { RouterHost } from '../events/router-api.ts';
 import type { Journal } from '../journal/journal.ts';
-import type { Clock } from '../seams/clock.ts';
+import { SLACK_MS, type Clock } from '../seams/clock.ts';
 import type { Floor } from '../training/floor.ts';
 import type { FloorPanel } from './cli/watch/floor.ts';
 import { floorPanel } from './floor-panel.ts';
@@ -82,7 +82,7 @@ export const beatFigures = (parts: BeatParts): Beat => {
               .catch(() => undefined)
               .finally(() => (asked = false));
           },
-          { background: true },
+          { background: true, slackMs: SLACK_MS },
         );
   return {
     figures() {

@@ -22,6 +22,9 @@ export const socketPathTooLong = (path: string, bytes: number): OrchestratorErro
 export const resolveDataDir = (dataDir?: string): string =>
   resolve(dataDir ?? process.env['MASTER_LOOP_DATA_DIR'] ?? '.master-loop');
 
+/** What a loop in the background prints. */
+export const outputPath = (dataDir: string): string => join(dataDir, 'logs', 'master.out');
+
 export const runFolder = (dataDir: string): string => join(dataDir, 'run');
 
 /**

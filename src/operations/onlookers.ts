@@ -7,7 +7,7 @@ import type { RouterHost } from '../events/router-api.ts';
 import { repairGaps } from '../orchestrator/gap-repair.ts';
 import type { Supervisor } from '../orchestrator/supervisor.ts';
 import type { FleetSnapshot, HistoryEntry } from '../orchestrator/types.ts';
-import type { Clock } from '../seams/clock.ts';
+import { SLACK_MS, type Clock } from '../seams/clock.ts';
 import type { Logging } from './logging/logging.ts';
 
 /** The verdict over all daemons is worked out at most this often. Milliseconds. */
@@ -60,7 +60,7 @@ export const refreshWaits = (
       if (supervisor.core.notUpCount === 0) return;
       for (const member of supervisor.core.members) if (member.wanted === 'up' && !member.isUp()) touch(member.type);
     },
-    { background: true },
+    { background: true, slackMs: SLACK_MS },
   );
   return () => timer.cancel();
 };

@@ -114,6 +114,8 @@ export interface ProcessRecordsOptions {
   readonly placeOf: (daemon: string, name: string) => { readonly cwd: string; readonly outputFile: string };
   /** What went wrong and was survived: a record that could not be written, a process that endures SIGKILL. */
   readonly onTrouble?: (error: OrchestratorError) => void;
+  /** A process is live from now on: one of ours, or one that an earlier master left. */
+  readonly onAttached?: () => void;
 }
 
 const notRecorded = (daemon: string, name: string, why: string, remedy: string, cause?: unknown): OrchestratorError =>
@@ -331,6 +333,7 @@ class Records implements ProcessRecords {
   #attach(child: Child, process: RunningProcess): void {
     child.process = process;
     child.record = { ...child.record, identity: process.identity };
+    this.#options.onAttached?.();
     void process.exited.then((exit) => {
       child.ended = true;
       // A leader that ended by itself takes its group with it; one that was asked leaves its group the rest of the grace.

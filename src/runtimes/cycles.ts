@@ -7,7 +7,7 @@
  */
 import type { Cycle } from '../daemons/definition.ts';
 import { messageOf } from '../errors.ts';
-import type { Clock, Timer } from '../seams/clock.ts';
+import { SLACK_MS, type Clock, type Timer } from '../seams/clock.ts';
 import type { Random } from '../seams/random.ts';
 
 /** Outcomes remembered for the error rate. Chosen: twice the 10 cycles that the rule asks for. */
@@ -15,6 +15,8 @@ const WINDOW = 20;
 /** A period below this would be a spin. */
 const PERIOD_MS_MIN = 10;
 const SPREAD_MS = 1_000;
+/** How much later than its period a cycle may come, for the sake of coming with others: a part of it. */
+const SLACK_SHARE = 0.1;
 
 export interface CycleFigures {
   /** Cycles finished since this start. */
@@ -92,7 +94,8 @@ export class Cycles {
   }
 
   #schedule(turning: Turning, delayMs: number): void {
-    turning.timer = this.#clock.after(delayMs, () => this.#run(turning), { background: true });
+    const slackMs = Math.min(SLACK_MS, delayMs * SLACK_SHARE);
+    turning.timer = this.#clock.after(delayMs, () => this.#run(turning), { background: true, slackMs });
   }
 
   #run(turning: Turning): void {

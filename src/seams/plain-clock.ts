@@ -10,17 +10,27 @@ export interface Timer {
   cancel(): void;
 }
 
+export interface TimerOptions {
+  /** Does not keep the process alive. */
+  readonly background?: boolean;
+  /**
+   * It may fire up to this much late, so that timers of one time fall together: an idle process pays for each time it is
+   * woken, not for what it then does (docs/budgets.md). Milliseconds; default 0.
+   */
+  readonly slackMs?: number;
+}
+
 export interface PlainClock {
-  /** Milliseconds since an arbitrary origin, with fractions; never decreases. */
+  /** Milliseconds since an arbitrary origin, with fractions; never decreases; the same in all threads of a process. */
   monotonicMs(): number;
   /** Milliseconds since 1970-01-01T00:00:00Z; for people, files and other machines. */
   wallMs(): number;
   /** Whole and fractional seconds since an earlier `monotonicMs()`. */
   since(monotonicMs: number): number;
   /** Calls `run` once after `delayMs` (at the earliest); a real timer keeps the process alive unless `background`. */
-  after(delayMs: number, run: () => void, options?: { readonly background?: boolean }): Timer;
+  after(delayMs: number, run: () => void, options?: TimerOptions): Timer;
   /** Calls `run` every `periodMs` until cancelled; never overlaps itself, since `run` is synchronous. */
-  every(periodMs: number, run: () => void, options?: { readonly background?: boolean }): Timer;
+  every(periodMs: number, run: () => void, options?: TimerOptions): Timer;
   /** Resolves after `delayMs`; rejects with the signal's reason when aborted first. */
   sleep(delayMs: number, signal?: AbortSignal): Promise<void>;
 }
@@ -31,34 +41,82 @@ export const isoTime = (wallMs: number): string => new Date(wallMs).toISOString(
 /** Milliseconds since 1970 of an ISO-8601 text; NaN when it is none. */
 export const wallMsOf = (iso: string): number => Date.parse(iso);
 
-const startTimer = (handle: NodeJS.Timeout, background: boolean, clear: (handle: NodeJS.Timeout) => void): Timer => {
-  if (background) handle.unref();
-  return { cancel: () => clear(handle) };
+/**
+ * Timers with slack fire at whole multiples of this, in every thread; with this much slack each does. Milliseconds; chosen:
+ * the tick of health.
+ */
+export const SLACK_MS = 250;
+const NANOSECONDS_PER_MS = 1e6;
+
+/** What this thread's clock lacks to the kernel's, which all threads share. */
+const originMs = Number(process.hrtime.bigint()) / NANOSECONDS_PER_MS - performance.now();
+const monotonicMs = (): number => performance.now() + originMs;
+
+/** Timers count in whole milliseconds of that clock: a delay that is a difference of them ends on its mark. */
+const timerMs = (): number => Math.floor(monotonicMs());
+
+/** When to fire what is due at `dueMs` and may wait. */
+const onGrid = (dueMs: number, slackMs: number): number => {
+  const mark = Math.ceil(dueMs / SLACK_MS) * SLACK_MS;
+  return mark <= dueMs + slackMs ? mark : dueMs;
 };
+
+const start = (delayMs: number, run: () => void, background: boolean): NodeJS.Timeout => {
+  const handle = setTimeout(run, Math.max(0, delayMs));
+  if (background) handle.unref();
+  return handle;
+};
+
+const after = (delayMs: number, run: () => void, options: TimerOptions = {}): Timer => {
+  const { background = false, slackMs = 0 } = options;
+  const now = slackMs > 0 ? timerMs() : 0;
+  const handle = start(slackMs > 0 ? onGrid(now + Math.ceil(delayMs), slackMs) - now : delayMs, run, background);
+  return { cancel: () => clearTimeout(handle) };
+};
+
+/** Each firing is asked for by its own time, or the lateness of each would move all that follow off the marks. */
+const everyWithSlack = (periodMs: number, run: () => void, slackMs: number, background: boolean): Timer => {
+  let due = timerMs() + periodMs;
+  let handle: NodeJS.Timeout;
+  const arm = (): void => void (handle = start(onGrid(due, slackMs) - timerMs(), fire, background));
+  const fire = (): void => {
+    due += periodMs;
+    if (onGrid(due, slackMs) <= timerMs()) due = timerMs() + periodMs; // what was slept through is not made up for
+    arm();
+    run();
+  };
+  arm();
+  return { cancel: () => clearTimeout(handle) };
+};
+
+const every = (periodMs: number, run: () => void, options: TimerOptions = {}): Timer => {
+  const { background = false, slackMs = 0 } = options;
+  if (slackMs > 0) return everyWithSlack(Math.max(1, Math.ceil(periodMs)), run, slackMs, background);
+  const handle = setInterval(run, periodMs);
+  if (background) handle.unref();
+  return { cancel: () => clearInterval(handle) };
+};
+
+const sleep = (delayMs: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason as Error);
+    const timer = after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    const onAbort = (): void => {
+      timer.cancel();
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
 
 /** The time of this process. */
 export const plainClock = (): PlainClock => ({
-  monotonicMs: () => performance.now(),
+  monotonicMs,
   wallMs: () => Date.now(),
-  since: (from) => (performance.now() - from) / 1000,
-  after: (delayMs, run, options) =>
-    startTimer(setTimeout(run, Math.max(0, delayMs)), options?.background ?? false, clearTimeout),
-  every: (periodMs, run, options) =>
-    startTimer(setInterval(run, periodMs), options?.background ?? false, clearInterval),
-  sleep: (delayMs, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted === true) return reject(signal.reason as Error);
-      const timer = setTimeout(
-        () => {
-          signal?.removeEventListener('abort', onAbort);
-          resolve();
-        },
-        Math.max(0, delayMs),
-      );
-      const onAbort = (): void => {
-        clearTimeout(timer);
-        reject(signal?.reason as Error);
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-    }),
+  since: (from) => (monotonicMs() - from) / 1000,
+  after,
+  every,
+  sleep,
 });

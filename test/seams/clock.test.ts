@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { Worker } from 'node:worker_threads';
 import { debounceTime, interval, Subject, take, timer } from 'rxjs';
-import { realClock, steadyWall, type Clock } from '../../src/seams/clock.ts';
+import { realClock, SLACK_MS, steadyWall, type Clock } from '../../src/seams/clock.ts';
 import { simulatedClock } from '../../src/simulation/simulated-clock.ts';
 
 /** Waits, on whatever time it is, until the condition holds; a test that waits in vain ends by mocha's time limit. */
@@ -63,6 +64,27 @@ const clockContract = (name: string, make: () => { clock: Clock; pass: (ms: numb
       expect(thrown).to.equal(reason);
     });
 
+    it('with slack, fires within it, repeats once a period and takes a cancel from within', async () => {
+      const { clock, pass } = make();
+      const began = clock.monotonicMs();
+      const fired: number[] = [];
+      clock.after(20, () => fired.push(clock.monotonicMs() - began), { slackMs: SLACK_MS });
+      await until(pass, () => fired.length > 0);
+      expect(fired[0]).to.be.at.least(18); // it is timed in whole milliseconds
+      let count = 0;
+      const repeated = clock.every(
+        10,
+        () => {
+          if (++count === 3) repeated.cancel();
+        },
+        { slackMs: 5 },
+      );
+      await until(pass, () => count === 3);
+      await pass(50);
+      expect(count).to.equal(3);
+      expect(fired).to.have.length(1);
+    });
+
     it('never decreases, and tells seconds since', async () => {
       const { clock, pass } = make();
       const first = clock.monotonicMs();
@@ -108,6 +130,36 @@ clockContract('real', () => {
 clockContract('simulated', () => {
   const clock = simulatedClock();
   return { clock, pass: (ms) => clock.advance(ms) };
+});
+
+describe('The real clock', () => {
+  const clock = realClock();
+
+  it('fires what has slack at the marks of all threads, whenever it was asked for', async () => {
+    const firedAt: number[] = [];
+    const note = (): void => void firedAt.push(clock.monotonicMs());
+    const timers = [clock.every(SLACK_MS, note, { slackMs: SLACK_MS })];
+    await clock.sleep(70);
+    timers.push(clock.every(SLACK_MS, note, { slackMs: SLACK_MS }));
+    clock.after(3 * SLACK_MS, note, { slackMs: SLACK_MS });
+    await until(clock.sleep, () => firedAt.length >= 8);
+    for (const timer of timers) timer.cancel();
+    // A loaded machine may fire late; that is for all of one mark together.
+    const marks = new Set(firedAt.map((at) => Math.floor((at + 2) / SLACK_MS)));
+    expect(marks.size).to.be.at.most(5);
+  });
+
+  it('goes by one time in all threads', async () => {
+    const source = new URL('../../src/seams/plain-clock.js', import.meta.url).href;
+    const thread = new Worker(
+      `import('${source}').then(({ plainClock }) => require('node:worker_threads').parentPort.postMessage(plainClock().monotonicMs()))`,
+      { eval: true },
+    );
+    const before = clock.monotonicMs();
+    const there = await new Promise<number>((resolve, reject) => thread.once('message', resolve).once('error', reject));
+    expect(there).to.be.within(before - 1, clock.monotonicMs() + 1);
+    await thread.terminate();
+  });
 });
 
 describe('The simulated clock', () => {

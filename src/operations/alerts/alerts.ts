@@ -13,7 +13,7 @@ import type { Verdict } from '../../health/monitor.ts';
 import type { DaemonState } from '../../lifecycle/states.ts';
 import type { TurnReport } from '../../orchestrator/ports.ts';
 import type { DaemonStatus, FleetSnapshot } from '../../orchestrator/types.ts';
-import type { Clock } from '../../seams/clock.ts';
+import { SLACK_MS, type Clock } from '../../seams/clock.ts';
 import type { Network } from '../../seams/network.ts';
 import { EMPTY_BOOK, isWatched, observe, watched, type Alert, type Book, type Observation } from './rules.ts';
 import { QUEUE_MAX, webhook, type WebhookFigures } from './webhook.ts';
@@ -132,7 +132,7 @@ export const startAlerts = (options: AlertsOptions): Alerts => {
     () => {
       for (const daemon of watched(book)) look(daemon);
     },
-    { background: true },
+    { background: true, slackMs: SLACK_MS },
   );
 
   for (const daemon of supervisor.snapshot().daemons) take({ kind: 'daemon', daemon });

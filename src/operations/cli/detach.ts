@@ -3,12 +3,12 @@
  * <data-dir>/logs/master.out. It has started when its control socket answers with its pid; if it ends before that, its
  * last words are the error.
  */
-import { join } from 'node:path';
 import { OrchestratorError } from '../../errors.ts';
 import type { PlainClock } from '../../seams/plain-clock.ts';
 import { programCommand } from '../../seams/entry.ts';
 import { realFileSystem } from '../../seams/real-file-system.ts';
 import { startDetached, type DetachedRun } from '../../seams/self.ts';
+import { outputPath } from '../control-paths.ts';
 import { connect, type ControlClient } from '../client/index.ts';
 import type { Environment, Settings } from './call.ts';
 import { BACKGROUND_VARIABLE } from './master.ts';
@@ -17,8 +17,6 @@ import { BACKGROUND_VARIABLE } from './master.ts';
 const ANSWER_MS = 60_000;
 const ASK_EVERY_MS = 50;
 const LAST_LINES = 20;
-
-export const outputPath = (dataDir: string): string => join(dataDir, 'logs', 'master.out');
 
 const loopCommand = (settings: Settings): string[] =>
   programCommand('../../../scripts/master_loop.ts', import.meta.url, [

@@ -18,7 +18,8 @@ export const OUTPUT_BYTES_MAX = 8 * 1024 * 1024;
 /** Of a flood, the end is kept. Bytes. */
 export const FLOOD_KEPT_BYTES = 256 * 1024;
 /** Between looks, and while something floods. Milliseconds. */
-const LOOK_MS = 250;
+const LOOK_MS = 200;
+const LOOK_SLACK_MS = 50;
 const FLOOD_LOOK_MS = 50;
 /** Losses of one file are said at most this often. Milliseconds. */
 const TELL_MS = 60_000;
@@ -33,6 +34,8 @@ export interface ChildOutputOptions {
 }
 
 export interface ChildOutput {
+  /** Looks now, and goes on for as long as anything lives; called for each process that begins to. */
+  look(): void;
   collections(): Fills;
   /** Looks a last time, and no more. */
   close(): Promise<void>;
@@ -55,6 +58,8 @@ export const watchChildOutput = (options: ChildOutputOptions): ChildOutput => {
   let lostBytes = 0;
   let timer: Timer | null = null;
   let looking: Promise<void> = Promise.resolve();
+  /** Not while nothing lives: then nobody has to look. */
+  let isLooking = false;
   let closed = false;
 
   const note = (lost: number): string =>
@@ -106,12 +111,22 @@ export const watchChildOutput = (options: ChildOutputOptions): ChildOutput => {
       floods = (await lookAt(path, isLast)) || floods;
       if (isLast) watched.delete(path); // nobody writes to it any more
     }
-    if (!closed) timer = clock.after(floods ? FLOOD_LOOK_MS : LOOK_MS, begin, { background: true });
+    if (closed) return;
+    isLooking = watched.size > 0 || live().length > 0;
+    if (!isLooking) return;
+    if (floods) timer = clock.after(FLOOD_LOOK_MS, again, { background: true });
+    else timer = clock.after(LOOK_MS, again, { background: true, slackMs: LOOK_SLACK_MS });
   };
-  const begin = (): void => void (looking = look());
+  const again = (): void => void (looking = look());
+  const begin = (): void => {
+    if (isLooking || closed) return;
+    isLooking = true;
+    again();
+  };
   begin();
 
   return {
+    look: begin,
     collections() {
       let size = 0;
       for (const file of watched.values()) size = Math.max(size, file.size ?? 0);

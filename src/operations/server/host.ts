@@ -30,7 +30,7 @@ import type {
   StallReport,
   ToServer,
 } from './protocol.ts';
-import { PULSE_WORD, READ_WORD, sharedWords, takeSlot } from './slots.ts';
+import { beatPulse, READ_WORD, sharedWords, takeSlot } from './slots.ts';
 
 export interface ServerOptions {
   readonly dataDir: string;
@@ -289,6 +289,7 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
   const start = (): Promise<void> =>
     new Promise((resolve, reject) => {
       shared = sharedWords();
+      beatPulse(shared, clock.monotonicMs());
       posts = 0;
       const words = shared;
       const data: ServerThreadData = {
@@ -357,22 +358,23 @@ export const startServer = async (options: ServerOptions): Promise<ServerHost> =
   // ------------------------------------------------------------------------------------------ pulse and beat
 
   let beats = 0;
-  let pulsedAt = clock.monotonicMs();
+  /** Null before the first: it comes at a mark, not after a period. */
+  let pulsedAt: number | null = null;
   let worstLagMs = 0;
   let lagMs = 0;
   const pulse = clock.every(
     PULSE_MS,
     () => {
       const now = clock.monotonicMs();
-      worstLagMs = Math.max(worstLagMs, now - pulsedAt - PULSE_MS);
+      if (pulsedAt !== null) worstLagMs = Math.max(worstLagMs, now - pulsedAt - PULSE_MS);
       pulsedAt = now;
-      Atomics.add(new Int32Array(shared), PULSE_WORD, 1);
+      beatPulse(shared, now);
       if (++beats % PULSES_PER_BEAT !== 0) return;
       lagMs = Math.round(worstLagMs * 10) / 10;
       worstLagMs = 0;
       post({ type: 'beat', lagMs, figures: options.figures?.() ?? {} });
     },
-    { background: true },
+    { background: true, slackMs: PULSE_MS },
   );
 
   return {

@@ -25,7 +25,7 @@ import { historyOf } from './history.ts';
 import { HISTORY_MAX, Mirror } from './mirror.ts';
 import type { FromServer, ServerThreadData, ToServer } from './protocol.ts';
 import { buildServer, eventText, WAITERS_MAX, type BuiltServer, type Floor } from './routes.ts';
-import { PULSE_WORD, READ_WORD, SLOTS } from './slots.ts';
+import { pulseAgeMs, PULSE_WORD, READ_WORD, SLOTS } from './slots.ts';
 import { LOOK_MS, StallWatch } from './stall-watch.ts';
 import { Streams } from './streams.ts';
 
@@ -51,10 +51,10 @@ const lookListeners = new Set<() => void>();
 const holder = (): number => (attribution.length === 0 ? -1 : Atomics.load(attribution, 0));
 const nameOf = (index: number): string | null => names[index] ?? null;
 
-/** The main loop gave a sign of life; if that ends a stall, it is told so, for its journal. */
-const heard = (): void => {
+/** The main loop gave a sign of life, so long ago; if that ends a stall, it is told so, for its journal. */
+const heard = (agoMs = 0): void => {
   const now = clock.monotonicMs();
-  const ended = watch.heard(now);
+  const ended = watch.heard(now, agoMs);
   if (ended === null) return;
   stallsTotal++;
   post({
@@ -70,12 +70,12 @@ const feelPulse = (): void => {
   const now = Atomics.load(pulse, PULSE_WORD);
   if (now === lastPulse) return;
   lastPulse = now;
-  heard();
+  heard(pulseAgeMs(now, clock.monotonicMs()));
 };
 
 const look = (): void => {
-  watch.look(clock.monotonicMs(), holder());
   feelPulse();
+  watch.look(clock.monotonicMs(), holder());
   for (const listener of [...lookListeners]) listener();
 };
 
@@ -263,7 +263,7 @@ const take = (message: ToServer, close: () => Promise<void>): void => {
   }
 };
 
-const looking = clock.every(LOOK_MS, look);
+const looking = clock.every(LOOK_MS, look, { slackMs: LOOK_MS });
 listen().then(
   (close) => main.on('message', (message: ToServer) => take(message, close)),
   (thrown: unknown) => {

@@ -15,12 +15,23 @@ const PENDING = 1;
 const TAKEN = 2;
 const WITHDRAWN = 3;
 
-/** Word 0 is the pulse of the main loop, word 1 counts what the server thread has read; the slots follow. */
+/**
+ * Word 0 is the pulse of the main loop: when it last ran, in milliseconds of the clock that all threads share, modulo 2³².
+ * Word 1 counts what the server thread has read; the slots follow.
+ */
 export const PULSE_WORD = 0;
 export const READ_WORD = 1;
 const FIRST_SLOT = 2;
 
 export const sharedWords = (): SharedArrayBuffer => new SharedArrayBuffer((FIRST_SLOT + SLOTS) * 4);
+
+/** The loop runs; so says whoever calls this on it. */
+export const beatPulse = (shared: SharedArrayBuffer, monotonicMs: number): void =>
+  void Atomics.store(new Int32Array(shared), PULSE_WORD, Math.floor(monotonicMs) | 0);
+
+/** How long ago the pulse was that was read as `word`. Milliseconds, whole. */
+export const pulseAgeMs = (word: number, monotonicMs: number): number =>
+  Math.max(0, ((Math.floor(monotonicMs) | 0) - word) | 0);
 
 /** The server thread's side. */
 export interface Withdrawals {

@@ -8,9 +8,9 @@
 import type { StallNow } from './protocol.ts';
 
 /** How often the watcher looks. Milliseconds. */
-export const LOOK_MS = 100;
+export const LOOK_MS = 250;
 /** A look this late means that the watcher itself was away. Milliseconds. */
-const AWAY_MS = 500;
+const AWAY_MS = 750;
 /** While silent for this long, each look notes who holds the loop. Milliseconds. */
 const SUSPICIOUS_MS = 300;
 
@@ -28,7 +28,6 @@ export class StallWatch {
   #heardAt: number;
   /** Silence that we were awake for, up to the last look. */
   #silentMs = 0;
-  #wasStalled = false;
   readonly #seen = new Map<number, number>();
 
   constructor(now: number, stalledAfterMs: number) {
@@ -37,16 +36,21 @@ export class StallWatch {
     this.#heardAt = now;
   }
 
-  /** The main loop gave a sign of life. Returns the stall that this ends, if it was one. */
-  heard(now: number): StallEnded | null {
-    this.look(now, -1);
-    const durationMs = this.#silentMs;
-    const ended: StallEnded | null = this.#wasStalled
-      ? { startedAt: this.#heardAt, durationMs, holder: this.#mostSeen() }
-      : null;
-    this.#silentMs = 0;
-    this.#heardAt = now;
-    this.#wasStalled = false;
+  /**
+   * The main loop gave a sign of life `agoMs` before `now`. Returns the stall that this ends, if it was one.
+   *
+   * Silence is counted up to the sign and not up to now: who looks seldom would else take a loop that spoke just before
+   * the limit for a stalled one, and be late by a whole look to call one stalled that fell silent just after it.
+   */
+  heard(now: number, agoMs = 0): StallEnded | null {
+    const silentMs = this.silentMs(now);
+    const sinceMs = Math.min(agoMs, silentMs);
+    const durationMs = silentMs - sinceMs;
+    const ended: StallEnded | null =
+      durationMs >= this.#stalledAfterMs ? { startedAt: this.#heardAt, durationMs, holder: this.#mostSeen() } : null;
+    this.#lookedAt = now;
+    this.#silentMs = sinceMs;
+    this.#heardAt = Math.max(this.#heardAt, now - agoMs);
     this.#seen.clear();
     return ended;
   }
@@ -56,7 +60,6 @@ export class StallWatch {
     const gap = now - this.#lookedAt;
     this.#silentMs += gap > AWAY_MS ? LOOK_MS : gap;
     this.#lookedAt = now;
-    if (this.#silentMs >= this.#stalledAfterMs) this.#wasStalled = true;
     if (holder >= 0 && this.#silentMs >= SUSPICIOUS_MS) this.#seen.set(holder, (this.#seen.get(holder) ?? 0) + 1);
   }
 

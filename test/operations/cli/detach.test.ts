@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { OrchestratorError } from '../../../src/errors.ts';
 import type { Settings } from '../../../src/operations/cli/call.ts';
-import { outputPath, startInBackground } from '../../../src/operations/cli/detach.ts';
+import { startInBackground } from '../../../src/operations/cli/detach.ts';
 import { exitCodeOf } from '../../../src/operations/cli/exit-codes.ts';
 import { BACKGROUND_VARIABLE } from '../../../src/operations/cli/master.ts';
+import { outputPath } from '../../../src/operations/control-paths.ts';
 import { programCommand } from '../../../src/seams/entry.ts';
 import { plainClock } from '../../../src/seams/plain-clock.ts';
 

@@ -136,6 +136,26 @@ describe('the output of child processes', () => {
       expect(warnings).to.deep.equal([]);
     });
 
+    it('of nobody: no timer is armed until a child begins to live, and none after its end', async () => {
+      live = [];
+      watch();
+      expect(clock.pending()).to.equal(0);
+      writeFileSync(path, 'a'.repeat(LIMIT + 1));
+      live = [path];
+      output.look();
+      output.look(); // it does so already
+      await pass(50);
+      expect(read()).to.equal('');
+      expect(clock.pending()).to.equal(1);
+      live = [];
+      await pass(300);
+      expect(clock.pending()).to.equal(0);
+      live = [path];
+      output.look();
+      await pass(50);
+      expect(clock.pending()).to.equal(1);
+    });
+
     it('of a child that floods: only the end is kept, and the loss is told once, then once a minute', async () => {
       writeFileSync(path, '');
       watch();
@@ -226,6 +246,7 @@ describe('the output of child processes', () => {
         outputFile: path,
       });
       children.push(child);
+      output.look();
       let ended = false;
       void child.exited.then(() => (ended = true));
       let longest = 0;

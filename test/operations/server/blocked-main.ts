@@ -1,6 +1,6 @@
 /**
  * A program with a control plane whose main loop can be blocked: a line `block MILLISECONDS INDEX` on its input holds the
- * loop that long, as daemon INDEX. Prints one JSON line per thing that happens. The limits are a fifth of the shipped ones.
+ * loop that long, as daemon INDEX. Prints one JSON line per thing that happens. The limits are less than a third of the shipped ones.
  */
 import { createInterface } from 'node:readline';
 import { DEFAULT_LIMITS } from '../../../src/operations/server/protocol.ts';
@@ -18,7 +18,7 @@ running[0] = -1;
 const host = await startServer(
   serverOptions(process.argv[2] as string, undefined, {
     attribution,
-    limits: { ...DEFAULT_LIMITS, stalledAfterMs: 400, acknowledgeMs: 400 },
+    limits: { ...DEFAULT_LIMITS, stalledAfterMs: 600, acknowledgeMs: 600 },
   }),
 );
 host.onRequest(async (request) => {

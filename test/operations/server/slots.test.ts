@@ -1,5 +1,13 @@
 import { expect } from 'chai';
-import { sharedWords, SLOTS, takeSlot, withdrawals } from '../../../src/operations/server/slots.ts';
+import {
+  beatPulse,
+  PULSE_WORD,
+  pulseAgeMs,
+  sharedWords,
+  SLOTS,
+  takeSlot,
+  withdrawals,
+} from '../../../src/operations/server/slots.ts';
 
 describe('a forwarded request', () => {
   it('taken by the main thread cannot be withdrawn', () => {
@@ -34,5 +42,17 @@ describe('a forwarded request', () => {
     for (let count = 0; count < SLOTS; count++) expect(slots.open()).to.be.a('number');
     expect(slots.open()).to.be.null;
     expect(slots.inUse()).to.equal(SLOTS);
+  });
+});
+
+describe('the pulse of the main loop', () => {
+  it('read later says how long ago it beat, also when the word has wrapped around since the machine was started', () => {
+    for (const at of [0, 1_234.9, 2 ** 31 - 5, 2 ** 32 - 5, 2 ** 40 + 0.5]) {
+      const shared = sharedWords();
+      beatPulse(shared, at);
+      const word = new Int32Array(shared)[PULSE_WORD]!;
+      expect(pulseAgeMs(word, at + 250)).to.be.within(250, 251);
+      expect(pulseAgeMs(word, at - 1)).to.equal(0); // read on another thread within the same millisecond
+    }
   });
 });

@@ -39,6 +39,18 @@ describe('StallWatch', () => {
     expect(watch.isStalled(5_060)).to.be.false;
   });
 
+  it('counts silence up to the sign of life, however late that is read', () => {
+    const watch = new StallWatch(0, 2_000);
+    lookOn(watch, 0, 1_750);
+    expect(watch.heard(2_100, 200)).to.be.null; // it spoke after 1.9 s
+    expect(watch.ageMs(2_100)).to.equal(200);
+    lookOn(watch, 2_100, 3_600, 1);
+    expect(watch.isStalled(3_899)).to.be.false;
+    expect(watch.isStalled(3_900)).to.be.true; // two seconds after it spoke, not after that was read
+    lookOn(watch, 3_600, 4_350, 1);
+    expect(watch.heard(4_400, 100)).to.deep.equal({ startedAt: 1_900, durationMs: 2_400, holder: 1 });
+  });
+
   it('says nothing of a silence shorter than the limit', () => {
     const watch = new StallWatch(0, 2_000);
     lookOn(watch, 0, 1_900);

@@ -322,6 +322,7 @@ describe('the core: full recovery', () => {
     const keeps = new Map(first.core.members.map((member) => [member.type, member.keep()]));
     const second = new BareCore(CHAIN, { keeps, operation: first.core.operation });
     second.now = 3_000;
+    expect(second.core.operation, 'also for who asks before it boots').to.include({ verb: 'recover', resumed: true });
     second.boot();
     expect(second.launched).to.deep.equal([]);
     second.pass(10_000);

@@ -25,7 +25,6 @@ export const boot = (core: CoreState): void => {
   if (interrupted !== null) {
     const young = core.wallMs - interrupted.startedWallMs < RESUME_WITHIN_MS;
     if (interrupted.verb === 'recover' && interrupted.phase !== 'done' && young) {
-      interrupted.resumed = true;
       interrupted.seq = core.inputSeq;
       core.booted = true;
       enterPhase(core, interrupted.phase === 'starting' ? 'starting' : 'proving');

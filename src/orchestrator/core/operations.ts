@@ -279,9 +279,13 @@ export const toRecord = (
   notReady,
 });
 
-/** As an earlier run of the master left it; `boot` decides whether it goes on. */
+/**
+ * As an earlier run of the master left it; `boot` decides whether it goes on. It is called resumed from the first, since
+ * whoever asks may be answered before that.
+ */
 export const fromRecord = (record: OperationRecord): Operation => ({
   ...record,
+  resumed: true,
   phaseAt: 0,
   took: { ...record.took },
   seq: 0,

@@ -60,7 +60,7 @@ export interface Operation {
   reason: string;
   drainMs: number;
   resetFailed: boolean;
-  resumed: boolean;
+  readonly resumed: boolean;
   startedWallMs: number;
   phaseWallMs: number;
   phaseAt: number;

@@ -77,6 +77,7 @@ describe('a blocked main loop', function () {
     await until('it is awake', () => heard('awake'));
     await client.act({ verb: 'start', daemons: ['AUTO_SYNC'] });
     expect(said.filter(({ what }) => what === 'handled')).to.have.length(1);
+    await until('it is told of its stall', () => heard('stall'));
   });
 
   it('that was only short is nobody’s business', async () => {

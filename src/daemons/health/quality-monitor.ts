@@ -3,23 +3,24 @@
  *
  * Invariant: each game is judged once: the verdict on a range and the cursor behind it are one write. What cannot be
  * judged stays in front of the cursor and is said to be so; missing data is not bad data. Repeated openings weigh little,
- * since a settled model opens alike, and repeated whole games weigh much, since they teach nothing new; games that cannot
- * be replayed scale the whole score down.
+ * since a settled model opens alike, and repeated whole games weigh much, since they teach nothing new; an engine that plays
+ * the last moves of a sample out in every way says how many of them were well chosen; games that cannot be replayed scale
+ * the whole score down.
  */
-import { messageOf } from '../../errors.ts';
+import { messageOf, OrchestratorError } from '../../errors.ts';
 import { degraded } from '../../health/verdict.ts';
 import type { Floor, GameSummary, QualityState } from '../../training/floor.ts';
 import { gameConfig, isGameConfig } from '../../training/game/configs.ts';
-import { faultOf } from '../../training/game/record.ts';
+import { agreementOf, type Agreement } from '../../training/game/endgame.ts';
 import { daemonsWith, seconds } from '../definition.ts';
 import { Rounds } from '../rounds.ts';
 import { z } from 'zod';
 
-/** Games replayed per range; each takes some 0.1 ms of the main loop, and the loop is let in after every one. */
+/** Games replayed per range; each takes 0.1 to 4 ms of the main loop by its board, and the loop is let in after every one. */
 const REPLAYED = 16;
 
 /** How much each figure weighs in the score; they add up to 1. Chosen. */
-const WEIGHTS = { length: 0.2, draws: 0.1, openings: 0.1, novelty: 0.4, balance: 0.2 } as const;
+const WEIGHTS = { length: 0.2, draws: 0.05, openings: 0.1, novelty: 0.4, balance: 0.15, agreement: 0.1 } as const;
 
 /** Games of full length fill the board; one that fills this share of it is as good as full. Chosen. */
 const FULL = 0.85;
@@ -30,8 +31,8 @@ type Parts = Readonly<Record<keyof typeof WEIGHTS, number>>;
 
 const clamped = (value: number): number => Math.max(0, Math.min(1, value));
 
-/** Pure: the figures of a range as marks between 0 and 1. */
-export const partsOf = (summary: GameSummary, placements: number): Parts => {
+/** Pure: the figures of a range as marks between 0 and 1; random play agrees with the engine in 0.45 of its decisions. */
+export const partsOf = (summary: GameSummary, placements: number, { decisions, agreed }: Agreement): Parts => {
   const seats = summary.seatWins.length;
   const most = Math.max(...summary.seatWins);
   return {
@@ -41,6 +42,8 @@ export const partsOf = (summary: GameSummary, placements: number): Parts => {
     novelty: 1 - summary.repeatedGames,
     // One seat winning everything is 0, an even share is 1.
     balance: clamped((1 - most) / (1 - 1 / seats)),
+    // Where nothing was left to be decided, nothing was decided badly.
+    agreement: decisions === 0 ? 1 : agreed / decisions,
   };
 };
 
@@ -115,22 +118,31 @@ export const qualityMonitor = daemonsWith<Floor>()({
         );
     };
 
-    /** Share of a sample of the range that replays to what it claims. */
-    const legality = async (name: string, after: number, { games: count }: GameSummary): Promise<number> => {
-      let sound = 0;
-      let seen = 0;
+    /** Of a sample of the range: the share that replays to what it claims, and how well its ends were played. */
+    const replayed = async (
+      name: string,
+      after: number,
+      { games: count }: GameSummary,
+    ): Promise<Agreement & { readonly legality: number }> => {
+      let [seen, sound, decisions, agreed] = [0, 0, 0, 0];
       // Four places of the range, since what spoils games comes in runs.
       for (let place = 0; place < 4; place++) {
         const from = after + Math.floor((count * place) / 4);
         for (const row of await games.page(name, { after: from, limit: REPLAYED / 4 })) {
           seen++;
-          const fault = faultOf(row);
-          if (fault === null) sound++;
-          else log.warn(`game ${row.id} of ${name}: ${fault}`);
+          try {
+            const agreement = agreementOf(row);
+            sound++;
+            decisions += agreement.decisions;
+            agreed += agreement.agreed;
+          } catch (thrown) {
+            if (!(thrown instanceof OrchestratorError)) throw thrown;
+            log.warn(`game ${row.id} of ${name}: ${thrown.message}`);
+          }
           await clock.sleep(0);
         }
       }
-      return seen === 0 ? 1 : sound / seen;
+      return { legality: seen === 0 ? 1 : sound / seen, decisions, agreed };
     };
 
     /** @returns whether there was a range to judge */
@@ -140,11 +152,11 @@ export const qualityMonitor = daemonsWith<Floor>()({
       const summary = await games.summarise(name, { after, limit: config.gamesMax });
       if (summary === null || summary.games < gamesMin) return false;
       const { board, start } = gameConfig(name);
-      const parts = partsOf(summary, board.cells - start.length);
-      const legal = await legality(name, after, summary);
+      const { legality, ...agreement } = await replayed(name, after, summary);
+      const parts = partsOf(summary, board.cells - start.length, agreement);
       const verdict = {
         ...{ config: name, afterSeq: after, lastSeq: summary.lastSeq, games: summary.games },
-        ...{ score: scoreOf(parts, legal), parts: { ...parts, legality: legal } },
+        ...{ score: scoreOf(parts, legality), parts: { ...parts, legality } },
       };
       const { state, previous, first } = await quality.record(verdict);
       if (first) judged += summary.games;

@@ -5,7 +5,7 @@
  * back. So a record is checked by playing it, not by a checksum that only says that the same lie was copied twice.
  */
 import { OrchestratorError } from '../../errors.ts';
-import { gameConfig, type GameConfig } from './configs.ts';
+import type { GameConfig } from './configs.ts';
 import { Position } from './position.ts';
 
 export interface GameRecord {
@@ -95,17 +95,6 @@ export const replayChecked = (
   if (record.pieces.length !== counted.length || counted.some((count, seat) => count !== record.pieces[seat])) {
     const fault = `it claims ${record.pieces.join(':')} pieces, replay counts ${counted.join(':')}`;
     throw gameRecordInvalid(position.config.name, fault, record.moves);
-  }
-};
-
-/** What is wrong with a record, in words; null when it is sound. */
-export const faultOf = (record: GameRecord): string | null => {
-  try {
-    replayChecked(new Position(gameConfig(record.config)), record);
-    return null;
-  } catch (thrown) {
-    if (thrown instanceof OrchestratorError) return thrown.message;
-    throw thrown;
   }
 };
 

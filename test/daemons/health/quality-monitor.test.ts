@@ -21,16 +21,19 @@ describe(TYPE, function () {
   });
   afterEach(() => bench.close());
 
-  for (const [what, change, legality, low, high] of [
+  const WELL = { decisions: 20, agreed: 16 };
+  for (const [what, change, legality, low, high, agreement = WELL] of [
     ['sound games', {}, 1, 0.9, 1],
     ['openings that are all alike', { repeatedOpenings: 1 }, 1, 0.8, 0.95],
     ['whole games that are all alike', { repeatedGames: 1, repeatedOpenings: 1 }, 1, 0, 0.5],
     ['games that stop half-way', { pliesMean: 25 }, 1, 0.7, 0.9],
     ['a half that cannot be replayed', {}, 0.5, 0, 0.5],
     ['one seat that wins everything, with draws', { seatWins: [1, 0], draws: 0.6 }, 1, 0.6, 0.8],
+    ['ends that are given away', {}, 1, 0.8, 0.91, { decisions: 20, agreed: 0 }],
+    ['games with nothing left to decide', {}, 1, 0.95, 1, { decisions: 0, agreed: 0 }],
   ] as const)
     it(`${what} score between ${low} and ${high}`, () => {
-      expect(scoreOf(partsOf({ ...SOUND, ...change }, 60), legality)).to.be.within(low, high);
+      expect(scoreOf(partsOf({ ...SOUND, ...change }, 60, agreement), legality)).to.be.within(low, high);
     });
 
   it('new games are judged once, the score is told, and that it is good', async () => {
@@ -42,6 +45,7 @@ describe(TYPE, function () {
     expect(body).to.include({ config: CONFIG, games: 60 });
     expect(body.score).to.be.greaterThan(0.8);
     expect(body.parts.legality).to.equal(1);
+    expect(body.parts.agreement, 'random play').to.be.within(0.1, 0.8);
     await bench.waitFor('HIGH_QUALITY_DATA_AVAILABLE');
     expect(await bench.floor.quality.of(CONFIG)).to.include({ seq: 60, games: 60 });
     await bench.stop(TYPE, { full: true });

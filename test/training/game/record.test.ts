@@ -8,13 +8,13 @@ import { Position } from '../../../src/training/game/position.ts';
 import {
   decodeMoves,
   encodeMoves,
-  faultOf,
   placementsOf,
   replay,
   winnerOf,
   type GameRecord,
 } from '../../../src/training/game/record.ts';
 import { SelfPlay } from '../../../src/training/learning/self-play.ts';
+import { faultOf } from '../../support/record-fault.ts';
 
 const randomGame = (config: string, seed: number): GameRecord =>
   new SelfPlay(gameConfig(config)).play(() => randomAgent, seededRandom(seed));

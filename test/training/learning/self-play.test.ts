@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { seededRandom } from '../../../src/seams/random.ts';
 import { greedyAgent, randomAgent } from '../../../src/training/agents/agent.ts';
 import { GAME_CONFIGS, gameConfig } from '../../../src/training/game/configs.ts';
-import { faultOf } from '../../../src/training/game/record.ts';
+import { faultOf } from '../../support/record-fault.ts';
 import { SelfPlay } from '../../../src/training/learning/self-play.ts';
 
 describe('Self-play', () => {

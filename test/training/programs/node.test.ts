@@ -7,7 +7,7 @@ import { realNetwork } from '../../../src/seams/real-network.ts';
 import { seededRandom } from '../../../src/seams/random.ts';
 import { shapeFor, ValueNetwork } from '../../../src/training/agents/value-network.ts';
 import { gameConfig } from '../../../src/training/game/configs.ts';
-import { faultOf } from '../../../src/training/game/record.ts';
+import { faultOf } from '../../support/record-fault.ts';
 import { encodeCheckpoint, sha256Of } from '../../../src/training/learning/checkpoint.ts';
 import {
   claimAnswer,

@@ -357,7 +357,8 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     outbox.connect(post);
     if (replaced) for (const client of clients.values()) client.reopen();
     else subscriptions.reattach();
-    sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true, slackMs: SLACK_MS }); // the next one goes on
+    // When one fails, the next goes on.
+    sweeper = clock.every(SWEEP_MS, () => void sweep().catch(() => {}), { background: true, slackMs: SLACK_MS });
     const attaching = [...attachWaiters.values()];
     attachWaiters.clear();
     for (const wake of [...attaching, ...servingWaiters]) wake();

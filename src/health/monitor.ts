@@ -54,6 +54,7 @@ interface Turn {
   readonly stalled: boolean;
 }
 
+/** At the marks of the clock's grid, which an `interval` of a scheduler knows nothing of. */
 const ticks$ = (clock: Clock): Observable<void> =>
   new Observable((subscriber) => {
     const ticking = clock.every(TICK_MS, () => subscriber.next(), { slackMs: SLACK_MS });

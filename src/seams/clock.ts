@@ -8,7 +8,7 @@
 import { asyncScheduler, type SchedulerLike } from 'rxjs';
 import { plainClock, type PlainClock } from './plain-clock.ts';
 
-export { isoTime, SLACK_MS, wallMsOf, type Timer, type TimerOptions } from './plain-clock.ts';
+export { isoTime, SLACK_MS, wallMsOf, type Timer } from './plain-clock.ts';
 
 export interface Clock extends PlainClock {
   /** For timed RxJS operators. */

@@ -61,55 +61,49 @@ const onGrid = (dueMs: number, slackMs: number): number => {
   return mark <= dueMs + slackMs ? mark : dueMs;
 };
 
-const start = (delayMs: number, run: () => void, background: boolean): NodeJS.Timeout => {
-  const handle = setTimeout(run, Math.max(0, delayMs));
+const after: PlainClock['after'] = (delayMs, run, { background = false, slackMs = 0 } = {}) => {
+  const now = timerMs();
+  const handle = setTimeout(run, Math.max(0, onGrid(now + Math.ceil(delayMs), slackMs) - now));
   if (background) handle.unref();
-  return handle;
-};
-
-const after = (delayMs: number, run: () => void, options: TimerOptions = {}): Timer => {
-  const { background = false, slackMs = 0 } = options;
-  const now = slackMs > 0 ? timerMs() : 0;
-  const handle = start(slackMs > 0 ? onGrid(now + Math.ceil(delayMs), slackMs) - now : delayMs, run, background);
   return { cancel: () => clearTimeout(handle) };
 };
 
 /** Each firing is asked for by its own time, or the lateness of each would move all that follow off the marks. */
-const everyWithSlack = (periodMs: number, run: () => void, slackMs: number, background: boolean): Timer => {
-  let due = timerMs() + periodMs;
-  let handle: NodeJS.Timeout;
-  const arm = (): void => void (handle = start(onGrid(due, slackMs) - timerMs(), fire, background));
+const every: PlainClock['every'] = (periodMs, run, options = {}) => {
+  const { slackMs = 0 } = options;
+  const period = Math.max(1, Math.ceil(periodMs)); // as setInterval does
+  let due = timerMs() + period;
+  let timer: Timer;
+  const arm = (): void => {
+    const now = timerMs();
+    timer = after(onGrid(due, slackMs) - now, fire, { ...options, slackMs: 0 });
+  };
   const fire = (): void => {
-    due += periodMs;
-    if (onGrid(due, slackMs) <= timerMs()) due = timerMs() + periodMs; // what was slept through is not made up for
+    due += period;
+    if (onGrid(due, slackMs) <= timerMs()) due = timerMs() + period; // what was slept through is not made up for
     arm();
     run();
   };
   arm();
-  return { cancel: () => clearTimeout(handle) };
+  return { cancel: () => timer.cancel() };
 };
 
-const every = (periodMs: number, run: () => void, options: TimerOptions = {}): Timer => {
-  const { background = false, slackMs = 0 } = options;
-  if (slackMs > 0) return everyWithSlack(Math.max(1, Math.ceil(periodMs)), run, slackMs, background);
-  const handle = setInterval(run, periodMs);
-  if (background) handle.unref();
-  return { cancel: () => clearInterval(handle) };
-};
-
-const sleep = (delayMs: number, signal?: AbortSignal): Promise<void> =>
-  new Promise((resolve, reject) => {
-    if (signal?.aborted === true) return reject(signal.reason as Error);
-    const timer = after(delayMs, () => {
-      signal?.removeEventListener('abort', onAbort);
-      resolve();
+/** `sleep` of a clock that has such timers. */
+export const sleepWith =
+  (timers: Pick<PlainClock, 'after'>): PlainClock['sleep'] =>
+  (delayMs, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal?.aborted === true) return reject(signal.reason as Error);
+      const timer = timers.after(delayMs, () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      });
+      const onAbort = (): void => {
+        timer.cancel();
+        reject(signal?.reason as Error);
+      };
+      signal?.addEventListener('abort', onAbort, { once: true });
     });
-    const onAbort = (): void => {
-      timer.cancel();
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-  });
 
 /** The time of this process. */
 export const plainClock = (): PlainClock => ({
@@ -118,5 +112,5 @@ export const plainClock = (): PlainClock => ({
   since: (from) => (monotonicMs() - from) / 1000,
   after,
   every,
-  sleep,
+  sleep: sleepWith({ after }),
 });

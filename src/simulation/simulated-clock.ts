@@ -9,6 +9,7 @@
  */
 import { clockScheduler } from '../seams/clock-scheduler.ts';
 import type { Clock } from '../seams/clock.ts';
+import { sleepWith } from '../seams/plain-clock.ts';
 
 export interface SimulatedClock extends Clock {
   /** Moves `ms` forward, firing what falls due, one timer at a time, with promises settled in between. */
@@ -170,19 +171,7 @@ export const simulatedClock = (options: { readonly wallMs?: number } = {}): Simu
         },
       };
     },
-    sleep: (delayMs, signal) =>
-      new Promise((resolve, reject) => {
-        if (signal?.aborted === true) return reject(signal.reason as Error);
-        const timer = clock.after(delayMs, () => {
-          signal?.removeEventListener('abort', onAbort);
-          resolve();
-        });
-        const onAbort = (): void => {
-          timer.cancel();
-          reject(signal?.reason as Error);
-        };
-        signal?.addEventListener('abort', onAbort, { once: true });
-      }),
+    sleep: (delayMs, signal) => sleepWith(clock)(delayMs, signal),
     scheduler: clockScheduler({ after: (delayMs, run) => clock.after(delayMs, run), monotonicMs: () => now }),
     soon: (work) => void arm(now, work),
 

@@ -68,3 +68,4 @@ console.log(
 );
 await loop.close();
 rmSync(dataDir, { recursive: true, force: true });
+process.exitCode = p95 <= AIM_MS ? 0 : 1;

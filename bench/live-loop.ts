@@ -113,5 +113,6 @@ const reached =
   closedAt !== null &&
   closedAt <= AIM.closedSeconds &&
   code === 0;
-console.log(reached ? 'aim reached' : 'aim missed');
+console.log(reached ? 'met' : 'MISSED');
+process.exitCode = reached ? 0 : 1;
 rmSync(dataDir, { recursive: true, force: true });

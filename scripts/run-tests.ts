@@ -5,6 +5,9 @@
  *
  * Files run side by side: most of them wait for real processes and real time. The longest begin first, so that none of
  * them is left over at the end.
+ *
+ * usage: run-tests [--nightly] [PART…]   files whose path has one of the parts; --nightly: those too long, or too demanding
+ *        of the machine, for every run
  */
 import Mocha from 'mocha';
 import { readdirSync } from 'node:fs';
@@ -18,18 +21,21 @@ const JOBS = Math.min(4, availableParallelism() + 1);
 const LONG = ['/docs/', '/simulation/', '/scenarios/', '/drills/', '/daemons/', '/programs'];
 /** Around every test; those who run files side by side load it themselves. */
 const HOOKS = fileURLToPath(new URL('../test/support/no-unhandled.js', import.meta.url));
+const [NIGHTLY, TEST] = ['.nightly.js', '.test.js'];
 const root = fileURLToPath(new URL('../test/', import.meta.url));
 
+const args = process.argv.slice(2);
+const ending = args.includes('--nightly') ? NIGHTLY : TEST;
 const testsIn = (folder: string): string[] =>
   readdirSync(folder, { withFileTypes: true })
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) return testsIn(path);
-      return entry.name.endsWith('.test.js') ? [path] : [];
+      return entry.name.endsWith(ending) ? [path] : [];
     });
 
-const wanted = process.argv.slice(2);
+const wanted = args.filter((arg) => arg !== '--nightly');
 const files = testsIn(root).filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)));
 const rank = (file: string): number => LONG.findIndex((part) => file.includes(part)) + 1 || LONG.length + 1;
 files.sort((a, b) => rank(a) - rank(b));

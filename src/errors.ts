@@ -98,6 +98,25 @@ export const invariant = (what: string, context: Readonly<Record<string, unknown
     context,
   });
 
+/** Words of SQLite and of the kernel for: no room, read-only, or held by another program. */
+const DISK_REFUSES = /^(SQLITE_(FULL|BUSY|LOCKED|READONLY|IOERR_SHM)|ENOSPC|EDQUOT|EROFS)/;
+const CAUSES_MAX = 10;
+
+/**
+ * Whether it failed because the disk takes nothing at present, or the event router is away. A restart of who met it mends
+ * neither, so it degrades and is not charged (docs/decisions/0001).
+ */
+export const isHindrance = (thrown: unknown): boolean => {
+  let error = thrown;
+  for (let depth = 0; depth < CAUSES_MAX && error instanceof Error; depth++, error = error.cause) {
+    const words = [(error as NodeJS.ErrnoException).code];
+    if (error instanceof OrchestratorError && error.code === 'ROUTER_AWAY') return true;
+    if (error instanceof OrchestratorError) words.push(String(error.context.sqlite), String(error.context.errno));
+    if (words.some((word) => typeof word === 'string' && DISK_REFUSES.test(word))) return true;
+  }
+  return false;
+};
+
 /** A longer message of an error is cut: it is kept in the journal, in status and with every failed event. Characters. */
 export const MESSAGE_CHARACTERS_MAX = 16 * 1024;
 

@@ -6,11 +6,11 @@
  * a thousand events still costs two. What health looks at is kept here as well: when a round last went through, and how
  * many failed since.
  *
- * A store of somebody else that cannot be read hinders a round and does not fail it: a restart here would mend nothing
- * there, and would take everybody down who depends on this daemon.
+ * A store of somebody else that cannot be read, a disk that takes nothing and a router that is away hinder a round and do
+ * not fail it: a restart here would mend nothing there, and would take everybody down who depends on this daemon.
  */
 import { z } from 'zod';
-import { messageOf, OrchestratorError } from '../errors.ts';
+import { isHindrance, messageOf, OrchestratorError } from '../errors.ts';
 import { degraded, healthy, unhealthy, type Health, type HealthDetails } from '../health/verdict.ts';
 import type { Clock } from '../seams/clock.ts';
 import type { Logger } from './definition.ts';
@@ -50,7 +50,7 @@ export class Rounds {
   #done = 0;
   #failures = 0;
   #lastFailure = '';
-  #hindrance: OrchestratorError | null = null;
+  #hindrance: Error | null = null;
 
   constructor(options: RoundsOptions, work: () => Promise<void>) {
     this.#options = options;
@@ -72,7 +72,7 @@ export class Rounds {
   }
 
   /** What kept the last round from its work and is not its own, for rounds that build on these; null when nothing did. */
-  get hindrance(): OrchestratorError | null {
+  get hindrance(): Error | null {
     return this.#hindrance;
   }
 
@@ -117,7 +117,7 @@ export class Rounds {
       await this.#work();
     } catch (error) {
       if (error instanceof OrchestratorError && error.code === 'SCOPE_CLOSED') throw error;
-      if (this.#isForeign(error)) {
+      if (error instanceof Error && (this.#isForeign(error) || isHindrance(error))) {
         if (this.#hindrance?.message !== error.message) this.#options.log.warn(`is hindered: ${messageOf(error)}`);
         this.#hindrance = error;
         return;
@@ -132,7 +132,7 @@ export class Rounds {
     this.#doneAt = clock.monotonicMs();
   }
 
-  #isForeign(error: unknown): error is OrchestratorError {
+  #isForeign(error: Error): boolean {
     if (!(error instanceof OrchestratorError) || error.code !== 'STORE_FAILED') return false;
     const { file } = error.context;
     return typeof file === 'string' && !this.#options.owns(file);

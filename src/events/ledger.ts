@@ -5,6 +5,7 @@
  * probe, sends a canary down the subscription's own queue; it comes back through the log's own commit only after the calls
  * before it returned. One that does not come back while its lane stands still is a gap, with the reason. A lane that is
  * slow but moves is no gap, however long its queue: the deadline runs from the beginning of the call that is under way.
+ * Nor is anything a gap while the disk takes nothing: no canary can come back then, whoever is asked.
  */
 import type { Clock, Timer } from '../seams/clock.ts';
 import type { Lane } from './lane.ts';
@@ -32,17 +33,21 @@ export interface LedgerTools {
   readonly clock: Clock;
   readonly canaryMs: number;
   presence(): RouterPresence;
+  /** The event log cannot be written at present. */
+  stalled(): boolean;
   /** Events ever stored on a topic, by its index. */
   stored(topicIndex: number): number;
 }
 
-export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools) => {
+export const createLedger = ({ clock, canaryMs, presence, stalled, stored }: LedgerTools) => {
   const entries = new Map<number, Entry>();
   const listeners = new Set<(state: SubscriptionState) => void>();
   /** Entries whose canary is under way. One timer serves them all: a fleet that starts sends thousands in one turn. */
   const watched = new Set<Entry>();
   let timer: Timer | null = null;
   let gaps = 0;
+  /** When the event log was last seen to be stalled: canaries have their time from there. Monotonic milliseconds. */
+  let stalledAt = -Infinity;
 
   const lagOf = ({ topicIndex, base, handled, dead }: SubscriptionRecord): number =>
     Math.max(0, stored(topicIndex) - base - handled - dead);
@@ -100,9 +105,11 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
   /** The canary's time is up, or its lane has moved meanwhile and it gets more. */
   const look = (entry: Entry): void => {
     if (presence() !== 'serving') return void watched.delete(entry); // it went down with its router; the next one sends another
+    const now = clock.monotonicMs();
+    if (stalled()) stalledAt = now;
     const { reason, since } = obstacle(entry);
-    entry.lookAt = since + canaryMs;
-    if (entry.lookAt > clock.monotonicMs()) return;
+    entry.lookAt = Math.max(since, stalledAt) + canaryMs;
+    if (entry.lookAt > now) return;
     change(entry, 'gap', reason);
     answer(entry, reason);
   };
@@ -198,6 +205,10 @@ export const createLedger = ({ clock, canaryMs, presence, stored }: LedgerTools)
       entry.nonce = 0;
       change(entry, 'detached', null);
       answer(entry, 'its daemon ended');
+    },
+    /** The event log can be written again. */
+    flows(): void {
+      stalledAt = clock.monotonicMs();
     },
     /** The router is away: nothing is proven until it is back, and nothing is a gap either. */
     routerAway(): void {

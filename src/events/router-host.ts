@@ -185,6 +185,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
     clock,
     canaryMs: limits.canaryMs,
     presence: () => presence,
+    stalled: () => threadCounters.stalled !== null,
     stored: (index) => stored[index]!,
   });
   const subscriptions = createSubscriptions({
@@ -334,6 +335,7 @@ export const createRouterHost = (options: RouterHostOptions): RouterHost => {
       log?.warn(`the event log cannot be written, publishes wait: ${counters.stalled}`);
     } else if (counters.stalled === null && threadCounters.stalled !== null) {
       log?.info('the event log can be written again');
+      ledger.flows();
     }
     threadCounters = counters;
   };

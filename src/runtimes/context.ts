@@ -116,7 +116,10 @@ const MAKERS: Readonly<Record<string, (parts: ContextParts) => unknown>> = {
   network: ({ scope, options }) => scopedNetwork(scope, options.network),
   fleet: fleetOf,
   publish: (parts) =>
-    parts.scope.guard((name: string, body: unknown, options?: PublishOptions) => publish(parts, name, body, options)),
+    parts.scope.guard(
+      (name: string, body: unknown, options?: PublishOptions) => publish(parts, name, body, options),
+      true,
+    ),
   spawn: (parts) => parts.scope.guard((request: DaemonSpawn) => spawn(parts, request)),
   spawned: (parts) =>
     parts.scope.guard(() =>

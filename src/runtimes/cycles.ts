@@ -6,7 +6,7 @@
  * what health looks at.
  */
 import type { Cycle } from '../daemons/definition.ts';
-import { messageOf } from '../errors.ts';
+import { isHindrance, messageOf } from '../errors.ts';
 import { SLACK_MS, type Clock, type Timer } from '../seams/clock.ts';
 import type { Random } from '../seams/random.ts';
 
@@ -25,6 +25,8 @@ export interface CycleFigures {
   /** Outcomes in the window, and how many of them failed. */
   readonly recent: number;
   readonly recentFailed: number;
+  /** Of those that failed, how many for want of the disk or the event router. */
+  readonly recentHindered: number;
   readonly lastError: string | null;
 }
 
@@ -42,6 +44,8 @@ export interface CycleAge {
   readonly wentThroughAt: number;
 }
 
+type Outcome = 'ok' | 'failed' | 'hindered';
+
 interface Turning {
   readonly cycle: Cycle;
   timer: Timer | null;
@@ -52,7 +56,7 @@ export class Cycles {
   readonly #clock: Clock;
   readonly #owner: CycleOwner;
   #turning: readonly Turning[] = [];
-  readonly #outcomes: boolean[] = [];
+  readonly #outcomes: Outcome[] = [];
   #finished = 0;
   #failed = 0;
   #lastError: string | null = null;
@@ -84,7 +88,8 @@ export class Cycles {
       finished: this.#finished,
       failed: this.#failed,
       recent: this.#outcomes.length,
-      recentFailed: this.#outcomes.filter((ok) => !ok).length,
+      recentFailed: this.#outcomes.filter((outcome) => outcome !== 'ok').length,
+      recentHindered: this.#outcomes.filter((outcome) => outcome === 'hindered').length,
       lastError: this.#lastError,
     };
   }
@@ -119,7 +124,7 @@ export class Cycles {
 
   #settled(turning: Turning, began: number, error: unknown, ok: boolean): void {
     this.#finished++;
-    this.#outcomes.push(ok);
+    this.#outcomes.push(ok ? 'ok' : isHindrance(error) ? 'hindered' : 'failed');
     if (this.#outcomes.length > WINDOW) this.#outcomes.shift();
     if (ok) turning.wentThroughAt = this.#clock.monotonicMs();
     else {

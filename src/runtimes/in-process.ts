@@ -13,7 +13,7 @@ import type { FleetView, Logger } from '../daemons/definition.ts';
 import type { EventClient, RouterHost } from '../events/router-api.ts';
 import type { EventHandler } from '../events/types.ts';
 import type { Fleet, DaemonSpec } from '../fleet/types.ts';
-import { healthy, unhealthy, unknown, type Health } from '../health/verdict.ts';
+import { degraded, healthy, unhealthy, unknown, type Health } from '../health/verdict.ts';
 import type { Clock } from '../seams/clock.ts';
 import type { FileSystem } from '../seams/file-system.ts';
 import type { Network } from '../seams/network.ts';
@@ -462,7 +462,11 @@ export class InProcessRuntime {
         missed: false,
       };
     const rate = `${Math.round(details.errorRate * 100)} % of its last ${figures.recent} cycles failed: ${figures.lastError ?? ''}`;
-    return { health: said.status === 'unhealthy' ? said : unhealthy(rate, said.details), missed: false };
+    if (said.status === 'unhealthy') return { health: said, missed: false };
+    // A restart makes no room on a disk, and brings no router back.
+    const ownRate = (figures.recentFailed - figures.recentHindered) / figures.recent;
+    const word = ownRate > ERROR_RATE_MAX ? unhealthy : degraded;
+    return { health: word(rate, said.details), missed: false };
   }
 
   /** Names what is alive of any daemon. */
@@ -627,7 +631,8 @@ const hasCycle = (calls: ReadonlySet<Call> | null): boolean => {
 /**
  * The call that hangs, in words; null when everything moves. A call hangs when it waits for nothing it asked of the
  * context and shows no progress. It is given the benefit of the doubt while an older call moves, because it may be queued
- * behind that one; calls that began later prove nothing, or cycles would hide a handler that hangs for ever.
+ * behind that one; calls that began later prove nothing, or cycles would hide a handler that hangs for ever. And while a
+ * receipt of the router is overdue: calls may share the work that waits for it, and the hang is found when it has come.
  */
 const hungCall = ({ scope, calls }: Start, now: number, timeoutMs: number): string | null => {
   let olderMoves = false;
@@ -638,7 +643,8 @@ const hungCall = ({ scope, calls }: Start, now: number, timeoutMs: number): stri
       if (still > call.overdueMs) return `${call.what} is overdue: no answer to what it waits for since ${seconds} s`;
       olderMoves ||= call.what !== 'start';
     } else if (still <= timeoutMs) olderMoves ||= call.what !== 'start';
-    else if (!olderMoves) return `${call.what} has not moved for ${seconds} s and waits for nothing`;
+    else if (!olderMoves && !scope.awaitsReceiptSince(now - timeoutMs))
+      return `${call.what} has not moved for ${seconds} s and waits for nothing`;
   }
   return null;
 };

@@ -69,6 +69,9 @@ const NOTHING_TO_CLOSE: Closing = { faults: [], closing: [] };
 interface Wait {
   readonly reject: (error: Error) => void;
   readonly call: Call | null;
+  /** Monotonic milliseconds. */
+  readonly since: number;
+  readonly isReceipt: boolean;
 }
 
 export class Scope implements Holder {
@@ -109,6 +112,12 @@ export class Scope implements Holder {
     return this.#waits?.size ?? 0;
   }
 
+  /** A publish from before that time has no receipt yet. */
+  awaitsReceiptSince(before: number): boolean {
+    for (const { isReceipt, since } of this.#waits ?? []) if (isReceipt && since <= before) return true;
+    return false;
+  }
+
   /** What is held, by name: timers, servers, files … */
   held(): string[] {
     return [...(this.#resources ?? [])].map((resource) => resource.name);
@@ -138,13 +147,16 @@ export class Scope implements Holder {
     return () => resources.delete(resource);
   }
 
-  /** A promise of a context call: it settles as itself, or is rejected when the start ends first. */
-  track<Value>(promise: PromiseLike<Value>): Promise<Value> {
+  /**
+   * A promise of a context call: it settles as itself, or is rejected when the start ends first.
+   * @param isReceipt  of an event: how long the router takes says nothing about the daemon
+   */
+  track<Value>(promise: PromiseLike<Value>, isReceipt = false): Promise<Value> {
     const call = this.#callNow();
     if (call !== null) call.outstanding++;
     const waits = (this.#waits ??= new Set());
     return new Promise<Value>((resolve, reject) => {
-      const wait: Wait = { reject, call };
+      const wait: Wait = { reject, call, since: this.#clock.monotonicMs(), isReceipt };
       waits.add(wait);
       const settled = (): boolean => {
         if (!waits.delete(wait)) return false; // the start ended first, and it was told so
@@ -177,11 +189,11 @@ export class Scope implements Holder {
   }
 
   /** Wraps a function of the context: refused when closed, its promise tracked. */
-  guard<Args extends unknown[], Result>(call: (...args: Args) => Result): (...args: Args) => Result {
+  guard<Args extends unknown[], Result>(call: (...args: Args) => Result, isReceipt = false): (...args: Args) => Result {
     return (...args) => {
       this.assertOpen();
       const result = call(...args);
-      return isPromise(result) && !this.#closing ? (this.track(result) as Result) : result;
+      return isPromise(result) && !this.#closing ? (this.track(result, isReceipt) as Result) : result;
     };
   }
 

@@ -99,12 +99,31 @@ describe('the rounds of a daemon', () => {
       ),
     );
     for (let times = 0; times < 3; times++) await rounds.run();
-    expect(rounds.hindrance?.context).to.deep.equal({ file });
+    expect((rounds.hindrance as OrchestratorError).context).to.deep.equal({ file });
     expect(rounds.verdict()).to.deep.include({ status: 'degraded', message: 'cannot use /other.db' });
     expect(lines).to.deep.equal(['is hindered: cannot use /other.db']);
     file = '/own.db';
     for (let times = 0; times < 2; times++) await rounds.run().catch(() => undefined);
     expect(rounds.verdict().status).to.equal('unhealthy');
+  });
+
+  it('a disk that takes nothing hinders it, whose store it ever is, and it goes on when there is room', async () => {
+    const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    const context = { file: '/own.db', sqlite: 'SQLITE_FULL' };
+    const faults = [
+      new OrchestratorError('STORE_FAILED', { message: 'cannot use /own.db: disk is full', remedy: '', context }),
+      new Error('cannot write a checkpoint', { cause: full }),
+    ];
+    const rounds = new Rounds({ clock: simulatedClock(), ...options }, () => {
+      const fault = faults.shift() ?? null;
+      return fault === null ? Promise.resolve() : Promise.reject(fault);
+    });
+    await rounds.run();
+    expect(rounds.verdict()).to.deep.include({ status: 'degraded', message: 'cannot use /own.db: disk is full' });
+    await rounds.run();
+    expect(rounds.verdict()).to.deep.include({ status: 'degraded', message: 'cannot write a checkpoint' });
+    await rounds.run();
+    expect(rounds.verdict().status).to.equal('healthy');
   });
 
   it('the end of a start is no failure of its rounds, and silence is stale', async () => {

@@ -1,3 +1,4 @@
+import Database from 'better-sqlite3';
 import { expect } from 'chai';
 import type { SubscriptionState } from '../../src/events/types.ts';
 import {
@@ -61,6 +62,38 @@ describe('subscription ledger', function () {
       ['C', 'attached'],
       ['D', 'attached'],
     ]);
+  });
+
+  it('nothing is a gap while the event log cannot be written; from then on there is as much time as ever', async () => {
+    const clock = movedClock();
+    const { file, host: newHost } = world(clock);
+    const host = newHost();
+    host.declare([subscription('WEDGED')]);
+    await host.start();
+    const gaps: SubscriptionState[] = [];
+    host.onGap((state) => gaps.push(state));
+    await collector(host, 'WEDGED', () => new Promise(() => {}));
+    await publisherOf(host).publish('COUNTED', { n: 1 });
+    await until(() => host.stats().handlersRunning === 1);
+    const other = new Database(file);
+    other.exec('BEGIN IMMEDIATE'); // another program's lock holds the log up as a full disk does
+    void publisherOf(host).publish('COUNTED', { n: 2 });
+    await until(() => host.stats().stalled !== null);
+    const proof = rejection(host.reattach('WEDGED'));
+    await oneTurn();
+    for (let times = 0; times < 10; times++) clock.move(6_000);
+    expect(gaps).to.deep.equal([]);
+    other.exec('ROLLBACK');
+    other.close();
+    while (host.stats().stalled !== null) {
+      clock.move(100);
+      await oneTurn();
+    }
+    clock.move(4_500);
+    expect(gaps).to.deep.equal([]);
+    clock.move(600);
+    expect((await proof).message).to.include('handler of WEDGED busy for');
+    expect(gaps).to.have.length(1);
   });
 
   it('a gap closes when the handler returns after all', async () => {

@@ -1,4 +1,6 @@
+import Database from 'better-sqlite3';
 import { expect } from 'chai';
+import { OrchestratorError } from '../../src/errors.ts';
 import { policiesOf } from '../../src/fleet/policies.ts';
 import { defineDaemon } from '../../src/daemons/definition.ts';
 import { degraded, healthy, unhealthy, type Health } from '../../src/health/verdict.ts';
@@ -122,6 +124,51 @@ describe('Health: a hang', () => {
     await publisherOf(host).publish('COUNTED', { n: 1 });
     await until('the hang is found', () => world.stateOf('A') !== 'RUNNING', 10_000);
     expect(world.supervisor.core.get('A')?.lastError).to.include({ why: 'hung' });
+    expect(world.supervisor.core.get('A')?.lastError?.message).to.include('handler of COUNTED has not moved');
+    world.supervisor.dispose();
+    await clearWorlds();
+  });
+
+  it('is not what shared work is that waits for a receipt of the router, and what hangs then is found later', async () => {
+    const { file, host: newHost } = routerWorld();
+    const host = newHost();
+    host.declare([subscription('A')]);
+    await host.start();
+    let publishing: Promise<unknown> | null = null;
+    let waited = 0;
+    const world = supervised(
+      {
+        A: {
+          health: { periodMs: 100, timeoutMs: 50, failures: 3 },
+          subscribes: ['COUNTED'],
+          publishes: ['COUNTED'],
+          create: (context) => ({
+            on: { COUNTED: never },
+            start() {
+              // As work is that a request from outside began: it belongs to no call that is under way.
+              context.clock.after(50, () => void (publishing = context.publish('COUNTED' as never, { n: 1 } as never)));
+            },
+            every: { periodSeconds: 0.1, run: () => publishing?.then(() => void waited++) },
+          }),
+        },
+      },
+      { router: host },
+    );
+    const other = new Database(file);
+    world.supervisor.boot();
+    await until('its subscription is proven', () => host.ledger()[0]?.state === 'attached');
+    other.exec('BEGIN IMMEDIATE'); // another program's lock holds the log up as a full disk does
+    await until('the log is held up', () => host.stats().stalled !== null);
+    const checks = (): number => world.supervisor.statusOf('A')?.health.consecutiveFailures ?? 0;
+    for (let look = 0; look < 100; look++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      expect([world.stateOf('A'), checks()]).to.deep.equal(['RUNNING', 0]);
+    }
+    expect(waited).to.equal(0);
+    other.exec('ROLLBACK');
+    other.close();
+    await until('the hang of its handler is found', () => world.stateOf('A') !== 'RUNNING', 10_000);
+    expect(waited).to.be.greaterThan(0);
     expect(world.supervisor.core.get('A')?.lastError?.message).to.include('handler of COUNTED has not moved');
     world.supervisor.dispose();
     await clearWorlds();
@@ -253,6 +300,22 @@ describe('Health: what a daemon says', () => {
     );
     supervisor.dispose();
   });
+
+  for (const error of [
+    Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }),
+    new OrchestratorError('ROUTER_AWAY', { message: 'cannot ask: the event router is away', remedy: 'none' }),
+  ])
+    it(`cycles that fail since "${error.message}" are shown, and not restarted: that mends nothing`, async () => {
+      const { supervisor, restarted } = await booted({
+        health: { periodMs: 250, timeoutMs: 100, failures: 3 },
+        create: () => ({ every: { periodSeconds: 1, run: () => Promise.reject(error) } }),
+      });
+      expect(await restarted(60_000)).to.equal(null);
+      const { health } = supervisor.statusOf('A') ?? {};
+      expect(health?.status).to.equal('degraded');
+      expect(health?.message).to.include(`cycles failed: ${error.message}`);
+      supervisor.dispose();
+    });
 
   it('one cycle in two failing is no more than half: it is shown, and not restarted', async () => {
     let cycles = 0;

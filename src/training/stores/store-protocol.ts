@@ -35,11 +35,17 @@ export interface WireError {
   readonly stack: string;
 }
 
+const contextOf = (thrown: unknown): Readonly<Record<string, unknown>> => {
+  if (thrown instanceof OrchestratorError) return thrown.context;
+  const errno = (thrown as NodeJS.ErrnoException | null)?.code;
+  return typeof errno === 'string' ? { errno } : {};
+};
+
 export const toWire = (thrown: unknown): WireError => ({
   code: thrown instanceof OrchestratorError ? thrown.code : null,
   message: messageOf(thrown),
   remedy: thrown instanceof OrchestratorError ? thrown.remedy : '',
-  context: thrown instanceof OrchestratorError ? JSON.stringify(thrown.context) : '{}',
+  context: JSON.stringify(contextOf(thrown)),
   stack: thrown instanceof Error ? (thrown.stack ?? '') : '',
 });
 
@@ -50,7 +56,7 @@ export const fromWire = (wire: WireError): Error => {
     return new OrchestratorError('STORE_FAILED', {
       message: `cannot complete a call to the training floor: ${wire.message}`,
       remedy: 'see the context for where it was thrown; the transaction was undone',
-      context: { thrownAt: wire.stack },
+      context: { ...(JSON.parse(wire.context) as Record<string, unknown>), thrownAt: wire.stack },
     });
   return new OrchestratorError(wire.code, {
     message: wire.message,

@@ -30,6 +30,25 @@ describe('the core: start order', () => {
     expect(leaf.map((wait) => wait.message)).to.include('EVENT_ROUTER is STARTING, needs to be ready');
   });
 
+  it('the rule that decided a failure is named until the daemon runs again, or an operator resets it', () => {
+    const world = new BareCore(fleetOf({ A: [] })).boot();
+    const rule = (): string => world.core.get('A')!.rule;
+    expect(rule()).to.equal('');
+    world.exit('A');
+    expect(rule()).to.equal('restart 1 of 5 after 1 s');
+    world.autoReady = false;
+    world.pass(1_000);
+    expect([world.state('A'), rule()]).to.deep.equal(['STARTING', 'restart 1 of 5 after 1 s']);
+    for (let times = 0; times < 5; times++) world.pass(50_000);
+    expect([world.state('A'), rule()]).to.deep.equal(['FAILED', 'restart budget spent: 5 of 5 restarts used']);
+    world.command('reset', ['A']);
+    expect([world.state('A'), rule()]).to.deep.equal(['STARTING', '']);
+    world.autoReady = true;
+    world.exit('A');
+    world.pass(1_000);
+    expect([world.state('A'), rule()]).to.deep.equal(['RUNNING', '']);
+  });
+
   it('a start that is not ready in time is killed and counts as a failed start', () => {
     const world = new BareCore(fleetOf({ SLOW: [] }));
     world.autoReady = false;

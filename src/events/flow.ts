@@ -29,7 +29,7 @@ interface Lane {
   sent: number;
   /** Held by a handler since before this attach, or finished beyond the cursor: not handed out again. */
   readonly except: ReadonlySet<number>;
-  /** Handed out beyond the cursor, ascending, and their characters; `first` is the index of the oldest. */
+  /** Handed out or left out beyond the cursor, ascending, and their characters; `first` is the index of the oldest. */
   outstanding: number[];
   characters: number[];
   first: number;
@@ -83,14 +83,18 @@ export const createFlow = (store: EventStore, topicRows: readonly number[], boun
     lane.outstanding.length - lane.first < bounds.prefetchEvents &&
     (charactersOut < bounds.prefetchCharacters || lane.outstanding.length === lane.first);
 
-  /** Notes an event as handed out; false when it is to be left out. */
+  /**
+   * Notes an event as handed out; false when it is to be left out. Those take their place in the window all the same: else
+   * each generation would open another window beyond the one event that is not finished.
+   */
   const hand = (lane: Lane, offset: number, characters: number): boolean => {
+    const isLeftOut = lane.except.has(offset);
+    const own = isLeftOut ? 0 : characters;
     lane.sent = offset;
-    if (lane.except.has(offset)) return false;
     lane.outstanding.push(offset);
-    lane.characters.push(characters);
-    charactersOut += characters;
-    return true;
+    lane.characters.push(own);
+    charactersOut += own;
+    return !isLeftOut;
   };
 
   /** A page from the store for a lane that is behind its tail, or null when there is nothing up to the tail. */

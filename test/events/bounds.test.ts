@@ -34,6 +34,28 @@ describe('event router: what it keeps in memory', function () {
   this.timeout(20_000);
   afterEach(clearWorlds);
 
+  it('a handler that never returns holds its window up, however often the router starts anew', async () => {
+    const host = world().host({ prefetchEvents: 8 });
+    host.declare([subscription('A', 'COUNTED', 2)]);
+    await host.start();
+    let release = (): void => {};
+    const { numbers } = await collector(host, 'A', ({ body }) =>
+      body.n === 0 ? new Promise<void>((resolve) => (release = resolve)) : undefined,
+    );
+    await Promise.all(range(100).map((n) => publisherOf(host).publish('COUNTED', { n })));
+    await until(() => numbers().length === 8);
+    for (let times = 0; times < 3; times++) {
+      await host.crash();
+      await host.start();
+      await host.audit(); // it has served, and would have handed out what it may
+      await oneTurn();
+      expect(numbers()).to.deep.equal(range(8));
+    }
+    release();
+    await until(() => numbers().length === 100);
+    expect(numbers()).to.deep.equal(range(100));
+  });
+
   describe('while the router is away', () => {
     it('programs outside have one account together, however many names they use; the master has its own', async () => {
       const host = world().host({ outboxEvents: 50 });

@@ -191,6 +191,15 @@ describe('Job programs, as child processes', function () {
     expect(third.result.losses).to.deep.equal(undisturbed.losses);
   });
 
+  it('training whose kept state is damaged says so and starts over', async () => {
+    const shard = shardOf(shop, randomGames(3));
+    const job = trainJob(shop, 't9', shard);
+    writeFileSync(job.checkpointFile, 'half a checkpoi');
+    const { result, output } = await shop.run('train', job);
+    expect(output).to.include('starts over: ');
+    expect(result?.ok).to.equal(true);
+  });
+
   it('faults of the job itself are results that say so: another hash, another shape, a damaged base', async () => {
     const shard = shardOf(shop, randomGames(3));
     writeFileSync(shop.path('bad.mlvn'), 'not a model');

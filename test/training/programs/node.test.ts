@@ -1,3 +1,4 @@
+import Database from 'better-sqlite3';
 import { expect } from 'chai';
 import fastify, { type FastifyInstance } from 'fastify';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -96,7 +97,7 @@ describe('Node program, as a child process', function () {
       JSON.stringify({ version: PROTOCOL_VERSION, scheduler: address, data: null }),
     );
 
-  const startNode = async (more: Partial<NodeConfigInput> = {}): Promise<Child> => {
+  const configure = (more: Partial<NodeConfigInput> = {}): { readonly folder: string; readonly runId: string } => {
     const runId = `run-${++runs}`;
     const folder = shop.path('n1');
     mkdirSync(folder, { recursive: true });
@@ -105,6 +106,11 @@ describe('Node program, as a child process', function () {
       ...{ kinds: ['selfplay', 'tournament'], idlePollMs: 50, commitGames: 10, seed: 1, ...more },
     };
     writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    return { folder, runId };
+  };
+
+  const startNode = async (more: Partial<NodeConfigInput> = {}): Promise<Child> => {
+    const { folder, runId } = configure(more);
     const child = startChild(nodeCommand(folder));
     const said = await until(`node.json of ${runId}: ${child.output()}`, () => {
       try {
@@ -213,6 +219,19 @@ describe('Node program, as a child process', function () {
 
     node.process.kill('SIGTERM');
     expect(await node.ended, node.output()).to.equal(0);
+  });
+
+  it('a store that another program holds costs no game: the batch goes on when it is let go', async () => {
+    const node = await startNode();
+    scheduler.give(selfPlay(50));
+    const other = new Database(shop.path('n1/games.db'));
+    other.exec('BEGIN IMMEDIATE');
+    await until('the node met it', () => /games\.db.*SQLITE_BUSY/.test(node.output()));
+    other.exec('ROLLBACK');
+    other.close();
+    const told = await until('the batch', () => scheduler.heard('item-1', 'completed'));
+    expect(told.result).to.include({ games: 50 });
+    expect((await status()).games).to.equal(50);
   });
 
   it('SIGTERM in a batch: the games played are kept, the item is given back, exit 0; the next run has all of it', async () => {
@@ -325,6 +344,14 @@ describe('Node program, as a child process', function () {
     const node = await startNode({ lonelySeconds: 0.6 });
     expect(await node.ended).to.equal(0);
     expect(node.output()).to.include('nobody was heard');
+  });
+
+  it('a folder whose store is no database ends it with exit 1, and says which', async () => {
+    const { folder } = configure();
+    writeFileSync(join(folder, 'games.db'), 'no database at all, '.repeat(100));
+    const child = startChild(nodeCommand(folder));
+    expect(await child.ended).to.equal(1);
+    expect(child.output()).to.match(/cannot go on: .*games\.db/);
   });
 
   it('a folder without a usable configuration is refused with exit 2', async () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import Database from 'better-sqlite3';
 import { writeFileSync } from 'node:fs';
-import { Store } from '../../../src/training/stores/database.ts';
+import { openForReading, Store } from '../../../src/training/stores/database.ts';
 import { faultOf, place, type Place } from './support.ts';
 
 const ONE = ['CREATE TABLE things (name TEXT PRIMARY KEY) STRICT'];
@@ -59,6 +59,13 @@ describe('a store file', () => {
 
   it('in a folder that does not exist cannot be opened', () => {
     faultOf('STORE_FAILED', () => new Store(home.file('none/a.db'), ONE));
+  });
+
+  it('that is not there cannot be opened for reading, and is not made by trying', () => {
+    for (let twice = 0; twice < 2; twice++)
+      expect(faultOf('STORE_FAILED', () => openForReading(home.file('none.db'))).message).to.match(
+        /^cannot use .*none\.db: /,
+      );
   });
 
   it('undoes a transaction that throws, whole', () => {

@@ -124,6 +124,15 @@ describe('the training floor', function () {
     expect(await host.floor.games.cursors('local-1')).to.deep.equal([{ config: CONFIG, storeId: 's1', seq: 40 }]);
   });
 
+  it('an argument that cannot be sent to the store thread is told to the caller, and nothing waits for it', async () => {
+    const config = (() => CONFIG) as unknown as string;
+    let told = '';
+    await host.floor.games.total(config).catch((thrown: Error) => (told = thrown.message));
+    expect(told).to.include('could not be cloned');
+    expect(host.calls().size).to.equal(0);
+    expect(await host.floor.games.total(CONFIG)).to.include({ games: 0 });
+  });
+
   it('more calls than may wait are refused, and counted; when some are answered there is room again', async () => {
     const { limit } = host.calls();
     const waiting = Array.from({ length: limit }, () => host.floor.games.total(CONFIG));
@@ -219,6 +228,8 @@ describe('the training floor', function () {
     );
     network.answer = () => ({ status: 409, body: { error: 'not held' } });
     expect((await rejectionOf('NODE_REFUSED', nodes.ping(nodeId))).message).to.contain('it answered 409, not held');
+    network.answer = () => ({ status: 502, body: Buffer.from('Bad Gateway') });
+    expect((await rejectionOf('NODE_REFUSED', nodes.ping(nodeId))).message).to.contain('it answered 502, Bad Gateway');
     network.answer = () => ({ status: 200, body: { hello: 1 } });
     await rejectionOf('NODE_REFUSED', nodes.ping(nodeId));
     network.answer = () => ({ status: 200, body: Buffer.from('<html>') });

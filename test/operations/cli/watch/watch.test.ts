@@ -140,6 +140,7 @@ describe('The live view on a screen', function () {
   it('says that the loop is lost, and finds it again when it is back', async () => {
     await loop.close();
     await person.sees('loop lost');
+    await person.sees(/loop lost: cannot reach/); // looked for, and not there
     loop = await startFakeLoop(dataDir);
     await loop.followed;
     await person.sees(/^(?![^]*loop lost)[^]*ringrift · ready/);

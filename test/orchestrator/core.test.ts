@@ -30,6 +30,21 @@ describe('the core: start order', () => {
     expect(leaf.map((wait) => wait.message)).to.include('EVENT_ROUTER is STARTING, needs to be ready');
   });
 
+  it('a start that fails while it is to be stopped, and waits for its dependents to go, is no failure: it is STOPPED', () => {
+    const world = new BareCore(fleetOf({ A: [], B: [{ on: 'A', condition: 'started' }] }));
+    world.autoReady = false;
+    world.boot();
+    expect(world.states()).to.deep.equal({ A: 'STARTING', B: 'STARTING' });
+    world.command('stop', ['A']);
+    expect(world.states()).to.deep.equal({ A: 'STARTING', B: 'STOPPING' });
+    const failure = { message: 'cannot start', code: 'TEST' };
+    world.input({ kind: 'start-failed', daemon: 'A', generation: 1, failure, cause: 'config' });
+    expect(world.state('A')).to.equal('STOPPED');
+    world.finishStops();
+    expect(world.states()).to.deep.equal({ A: 'STOPPED', B: 'WAITING' });
+    expect(world.core.get('A')?.restarts).to.equal(0);
+  });
+
   it('the rule that decided a failure is named until the daemon runs again, or an operator resets it', () => {
     const world = new BareCore(fleetOf({ A: [] })).boot();
     const rule = (): string => world.core.get('A')!.rule;

@@ -12,6 +12,9 @@ import { operationProgress } from './operations.ts';
 import type { CoreState } from './state.ts';
 import { clearLiveTimers, dropWish, stopReleased } from './stopping.ts';
 
+/** It is to stop for another reason than its own failure, and waits until its dependents are gone. */
+const wasToGo = (member: Member): boolean => member.stopWish !== null && member.stopWish.then !== 'failure';
+
 /** It never came up. An import that fails or a wrong setting fails again, so those are not tried again. */
 export const startFailed = (
   core: CoreState,
@@ -23,6 +26,10 @@ export const startFailed = (
   if (generation !== member.generation || (member.state !== 'STARTING' && member.state !== 'STOPPING')) return;
   if (member.state === 'STOPPING') {
     stopped(core, member, failure);
+    return;
+  }
+  if (wasToGo(member)) {
+    stoppedEarly(core, member, failure);
     return;
   }
   failed(core, member, why, failure, why === 'start-failed');
@@ -42,7 +49,7 @@ export const exited = (
     return;
   }
   if (member.state !== 'STARTING' && member.state !== 'RUNNING') return;
-  if (member.stopWish !== null && member.stopWish.then !== 'failure') {
+  if (wasToGo(member)) {
     stoppedEarly(core, member, failure);
     return;
   }

@@ -93,7 +93,9 @@ export class Checkers {
   #stopAllAt: number | null = null;
   #admission = true;
   #now = 0;
-  #stormSince: number | null = null;
+  #stormOpen = false;
+  /** What it held may start from here. */
+  #stormEndedAt = -Infinity;
   #hash = 0x811c9dc5;
   #hash2 = 0x9e3779b9;
 
@@ -160,8 +162,10 @@ export class Checkers {
       } else if (effect.do === 'launch') this.#journalled(effect, 'STARTING');
       else if (effect.do === 'stop' || effect.do === 'kill') this.#journalled(effect, 'STOPPING');
       else if (effect.do === 'reply') this.#reply(effect.outcome);
-      else if (effect.do === 'alert' && effect.alert.name === 'storm')
-        this.#stormSince = effect.alert.resolved ? null : input.at;
+      else if (effect.do === 'alert' && effect.alert.name === 'storm') {
+        this.#stormOpen = !effect.alert.resolved;
+        if (effect.alert.resolved) this.#stormEndedAt = input.at;
+      }
     }
     if (input.kind === 'reattached' && input.ok) this.#proven(input.daemon, input.generation);
     this.#compare(core);
@@ -492,7 +496,8 @@ export class Checkers {
       const waited = this.#now - model.exitAt;
       if (waited < model.delayMs - ROUNDING_MS)
         this.#broken('I6', `${daemon} restart ${model.charged} after ${waited} ms, the policy says ${model.delayMs}`);
-      if (model.straight && this.#stormSince === null && waited > model.delayMs * 1.1 + TICK_MS)
+      const latest = Math.max(model.exitAt + model.delayMs * 1.1, this.#stormEndedAt) + TICK_MS;
+      if (model.straight && !this.#stormOpen && this.#now > latest)
         this.#broken('I6', `${daemon} restart ${model.charged} only after ${waited} ms`);
       model.exitAt = null;
     }
@@ -574,7 +579,7 @@ export class Checkers {
     this.#stopAllAt = null;
     this.#recovering = false;
     this.#held = false;
-    this.#stormSince = null;
+    this.#stormOpen = false;
     this.#executed = new Set();
     this.#allow(this.#specs.size);
     this.#origins.clear();

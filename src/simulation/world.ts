@@ -84,6 +84,8 @@ export class World {
   loop!: MasterLoop;
   runtime!: SimulatedRuntime;
   masters = 0;
+  /** Faults whose time is set and has not come. */
+  faultsToCome = 0;
   fatal: unknown = null;
   left = false;
   #stop$ = new Subject<void>();

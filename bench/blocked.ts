@@ -22,6 +22,7 @@ import { realClock } from '../src/seams/clock.ts';
 import { programCommand } from '../src/seams/entry.ts';
 import { realFileSystem } from '../src/seams/real-file-system.ts';
 import { bigFleet } from './support/big-fleet.ts';
+import { judged } from './support/judged.ts';
 
 const CHILD = '--blocked-program';
 const RECORDS = 20_000;
@@ -176,15 +177,13 @@ const main = async (seconds: number): Promise<void> => {
     for (const of of ['/health', 'status', 'why'] as const) {
       const p99 = quantile(blocked[of], 0.99);
       const limit = quantile(quiet[of], 0.5);
-      if (!(p99 <= AIM_MS)) process.exitCode = 1;
       console.log(
         `${of.padEnd(8)} ${String(blocked[of].length).padStart(5)} answers  median ${quantile(blocked[of], 0.5).toFixed(1)} ms  p99 ${p99.toFixed(1)} ms  worst ${Math.max(...blocked[of]).toFixed(1)} ms` +
-          `  (quiet median ${limit.toFixed(1)} ms, p99 is ${(p99 / limit).toFixed(1)} × that)  aim ${AIM_MS} ms: ${p99 <= AIM_MS ? 'met' : 'MISSED'}`,
+          `  (quiet median ${limit.toFixed(1)} ms, p99 is ${(p99 / limit).toFixed(1)} × that)  aim ${AIM_MS} ms: ${judged(p99 <= AIM_MS)}`,
       );
     }
-    if (stalledAt === null) process.exitCode = 1;
     console.log(
-      `engine_stalled after ${stalledAt === null ? 'never' : `${((stalledAt as number) / 1_000).toFixed(2)} s`}, held by ${heldBy}`,
+      `engine_stalled after ${stalledAt === null ? 'never' : `${((stalledAt as number) / 1_000).toFixed(2)} s`}, held by ${heldBy}: ${judged(stalledAt !== null)}`,
     );
   } finally {
     child.kill('SIGKILL');

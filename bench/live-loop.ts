@@ -26,6 +26,7 @@ import { shapeFor, ValueNetwork } from '../src/training/agents/value-network.ts'
 import { gameConfig } from '../src/training/game/configs.ts';
 import { readCheckpoint } from '../src/training/learning/checkpoint.ts';
 import { openFloor } from '../src/training/stores/open-floor.ts';
+import { judged } from './support/judged.ts';
 
 const AIM = { random: 0.75, greedy: 0.6, closedSeconds: 120 };
 const HELD_OUT_SEED = 1_000_003;
@@ -113,6 +114,5 @@ const reached =
   closedAt !== null &&
   closedAt <= AIM.closedSeconds &&
   code === 0;
-console.log(reached ? 'met' : 'MISSED');
-process.exitCode = reached ? 0 : 1;
+console.log(judged(reached));
 rmSync(dataDir, { recursive: true, force: true });

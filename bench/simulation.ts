@@ -15,6 +15,7 @@ import { runSeed, runWorld } from '../src/simulation/run.ts';
 import { shapeFleet } from '../src/simulation/shape-fleet.ts';
 import { simulatedClock } from '../src/simulation/simulated-clock.ts';
 import { MemoryJournal } from '../src/simulation/simulated-journal.ts';
+import { judged } from './support/judged.ts';
 
 const AIM = 200;
 const WARM_SEEDS = 10;
@@ -87,7 +88,7 @@ console.log(
   `${seeds} seeds of ${minutes} minutes with faults on: ${hours.toFixed(0)} simulated hours, ${faults} faults, ${inputs} inputs, ${broken} runs broke an invariant`,
 );
 console.log(
-  `simulation, all checkers on   ${perMinute(whole).toFixed(0).padStart(8)} simulated hours per CPU minute (aim ${AIM}: ${perMinute(whole) >= AIM ? 'met' : 'MISSED'}), ${(inputs / whole).toFixed(0)} inputs/s`,
+  `simulation, all checkers on   ${perMinute(whole).toFixed(0).padStart(8)} simulated hours per CPU minute (aim ${AIM}: ${judged(perMinute(whole) >= AIM)}), ${(inputs / whole).toFixed(0)} inputs/s`,
 );
 console.log(
   `limit: core alone             ${perMinute(coreAlone).toFixed(0).padStart(8)} simulated hours per CPU minute, ${(inputs / coreAlone).toFixed(0)} inputs/s`,
@@ -98,4 +99,4 @@ console.log(
 console.log(
   `limit: both                   ${perMinute(limit).toFixed(0).padStart(8)} simulated hours per CPU minute, ratio ${(whole / limit).toFixed(2)}`,
 );
-process.exitCode = broken === 0 && perMinute(whole) >= AIM ? 0 : 1;
+if (broken > 0) process.exitCode = 1;

@@ -98,9 +98,16 @@ export const invariant = (what: string, context: Readonly<Record<string, unknown
     context,
   });
 
-/** Words of SQLite and of the kernel for: no room, read-only, or held by another program. */
-const DISK_REFUSES = /^(SQLITE_(FULL|BUSY|LOCKED|READONLY|IOERR_SHM)|ENOSPC|EDQUOT|EROFS)/;
+const DISK_REFUSES = /^(SQLITE_(FULL|BUSY|LOCKED|READONLY|CANTOPEN|IOERR_SHM)|ENOSPC|EDQUOT|EROFS)/;
 const CAUSES_MAX = 10;
+
+/** Whether a code of SQLite or of the kernel says: no room, read-only, or held by another program. It may pass. */
+export const isDiskRefusal = (code: unknown): boolean => typeof code === 'string' && DISK_REFUSES.test(code);
+
+const codesOf = (error: Error): unknown[] =>
+  error instanceof OrchestratorError
+    ? [error.code, error.context.sqlite, error.context.errno]
+    : [(error as NodeJS.ErrnoException).code];
 
 /**
  * Whether it failed because the disk takes nothing at present, or the event router is away. A restart of who met it mends
@@ -108,12 +115,8 @@ const CAUSES_MAX = 10;
  */
 export const isHindrance = (thrown: unknown): boolean => {
   let error = thrown;
-  for (let depth = 0; depth < CAUSES_MAX && error instanceof Error; depth++, error = error.cause) {
-    const words = [(error as NodeJS.ErrnoException).code];
-    if (error instanceof OrchestratorError && error.code === 'ROUTER_AWAY') return true;
-    if (error instanceof OrchestratorError) words.push(String(error.context.sqlite), String(error.context.errno));
-    if (words.some((word) => typeof word === 'string' && DISK_REFUSES.test(word))) return true;
-  }
+  for (let depth = 0; depth < CAUSES_MAX && error instanceof Error; depth++, error = error.cause)
+    if (codesOf(error).some((code) => code === 'ROUTER_AWAY' || isDiskRefusal(code))) return true;
   return false;
 };
 

@@ -6,6 +6,7 @@
  * batches stay, and the same transaction is tried again. A failed fsync is different: what the kernel dropped cannot be
  * known, so that error ends the thread and the next generation reads what is really there.
  */
+import { isDiskRefusal } from '../errors.ts';
 import type { PlainClock } from '../seams/plain-clock.ts';
 import { UNCONFIRMED_EVENTS } from './limits.ts';
 import type { Batch, BatchReceipt, CanaryColumns } from './protocol.ts';
@@ -26,8 +27,6 @@ export interface Committed {
 export interface Stalled {
   readonly stalled: string;
 }
-
-const WAITS = /^SQLITE_(FULL|BUSY|LOCKED|READONLY|CANTOPEN|IOERR_SHM)/;
 
 /** @param topicList  the catalogue as the host numbers it, with the rows of the store */
 export const createGroupCommit = (
@@ -132,7 +131,7 @@ export const createGroupCommit = (
         return result;
       } catch (thrown) {
         const { code, message } = thrown as Error & { code?: string };
-        if (code === undefined || !WAITS.test(code)) throw thrown;
+        if (!isDiskRefusal(code)) throw thrown;
         store.rollback();
         return { stalled: `${message} (${code})` };
       }

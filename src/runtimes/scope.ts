@@ -69,9 +69,8 @@ const NOTHING_TO_CLOSE: Closing = { faults: [], closing: [] };
 interface Wait {
   readonly reject: (error: Error) => void;
   readonly call: Call | null;
-  /** Monotonic milliseconds. */
-  readonly since: number;
-  readonly isReceipt: boolean;
+  /** Of the receipt of an event, when it was asked for, monotonic milliseconds; Infinity for all else. */
+  readonly receiptSince: number;
 }
 
 export class Scope implements Holder {
@@ -114,7 +113,7 @@ export class Scope implements Holder {
 
   /** A publish from before that time has no receipt yet. */
   awaitsReceiptSince(before: number): boolean {
-    for (const { isReceipt, since } of this.#waits ?? []) if (isReceipt && since <= before) return true;
+    for (const { receiptSince } of this.#waits ?? []) if (receiptSince <= before) return true;
     return false;
   }
 
@@ -156,7 +155,7 @@ export class Scope implements Holder {
     if (call !== null) call.outstanding++;
     const waits = (this.#waits ??= new Set());
     return new Promise<Value>((resolve, reject) => {
-      const wait: Wait = { reject, call, since: this.#clock.monotonicMs(), isReceipt };
+      const wait: Wait = { reject, call, receiptSince: isReceipt ? this.#clock.monotonicMs() : Infinity };
       waits.add(wait);
       const settled = (): boolean => {
         if (!waits.delete(wait)) return false; // the start ended first, and it was told so

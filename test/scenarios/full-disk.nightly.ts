@@ -5,6 +5,7 @@
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { bundledFleet } from '../../src/operations/cli/fleet-file.ts';
 import { LiveMaster, until } from './live-master.ts';
 
 /** The fleet fills it within half a minute. */
@@ -15,7 +16,7 @@ const FULL_SECONDS = 120;
 
 describe('The bundled fleet on a disk that is full', function () {
   this.timeout(300_000);
-  const fleet = readFileSync(new URL('../../../fleets/ringrift.yaml', import.meta.url), 'utf8');
+  const fleet = readFileSync(bundledFleet(), 'utf8');
   const master = new LiveMaster(fleet, {}, { RINGRIFT_JOB_SCHEDULER_PORT: '0', RINGRIFT_DATA_SERVER_PORT: '0' });
 
   before(() => execFileSync('mount', ['-t', 'tmpfs', '-o', SMALL, 'tmpfs', master.dataDir]));
@@ -47,8 +48,7 @@ describe('The bundled fleet on a disk that is full', function () {
     await until('it is ready again', async () => (await master.status()).verdict === 'ready', 60_000);
     expect(await restarted()).to.deep.equal([]);
     expect((await master.run('events', 'audit')).out).to.include('nothing is lost');
-    const promoted = (): number =>
-      readFileSync(`${master.dataDir}/logs/coordination.log`, 'utf8').split(' is the champion of ').length;
+    const promoted = (): number => master.log().split(' is the champion of ').length;
     const before = promoted();
     await until('a model is promoted', () => promoted() > before, 120_000);
   });

@@ -204,12 +204,20 @@ const labelled = (label: string, text: string, cells: number, tone: Tone = 'plai
         piece(line, tone),
       ]);
 
+/** Numbers that name something: written as they are typed elsewhere. */
+const NAMES: ReadonlySet<string> = new Set(['port', 'pid']);
+
+const evidenceText = (key: string, value: unknown): string => {
+  if (typeof value === 'number' && !NAMES.has(key)) return grouped(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
+};
+
 const detailLines = (daemon: DaemonStatus | undefined, nowMs: number, cells: number): Line[] => {
   if (daemon === undefined) return [[piece('this daemon is no longer in the fleet', 'dim')]];
   const row = daemonRow(daemon, nowMs);
   const details = Object.entries(daemon.health.details)
     .filter(([key, value]) => key !== 'bounds' && value !== null && value !== undefined)
-    .map(([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : grouped(value as number)}`);
+    .map(([key, value]) => `${key} ${evidenceText(key, value)}`);
   return [
     ...labelled('State', `${daemon.state}, wanted ${daemon.wanted}, ${row.time}`, cells, toneOfState(daemon.state)),
     ...labelled('Reason', daemon.reason ?? '', cells),

@@ -89,6 +89,14 @@ describe('The live view, drawn', () => {
     expect(narrow).not.to.include('DAEMON_1');
   });
 
+  it('in the details of a daemon, quantities are grouped, and a port is written as it is typed', () => {
+    const details = { games: 12_431, port: 40_123, isOpen: true };
+    const health = { ...daemonStatus('A').health, details };
+    const status = statusReport([daemonStatus('A', { health })]);
+    const text = render(play(showing(100, 30, status), ...typed('\r')), PLAIN).join('\n');
+    expect(text).to.include('games 12,431, port 40123, isOpen true');
+  });
+
   it('the whole of a why fits a screen of 24 rows', () => {
     const chain = Array.from({ length: 40 }, (_, index) => historyEntry(99 - index));
     const answer = whyAnswer({ daemon: 'EVENT_ROUTER', remedy: 'do this', causeChain: chain });

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { OrchestratorError } from '../../src/errors.ts';
-import { acquireLock, lastHolder, liveHolder } from '../../src/journal/lock.ts';
+import { lastHolder, liveHolder } from '../../src/journal/holder.ts';
+import { acquireLock } from '../../src/journal/lock.ts';
 import { realClock } from '../../src/seams/clock.ts';
 import { programCommand } from '../../src/seams/entry.ts';
 import { realFileSystem } from '../../src/seams/real-file-system.ts';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { holderPath } from '../../src/journal/holder.ts';
 import { LiveMaster, marked, until } from './live-master.ts';
 
 const CHILDREN = {
@@ -155,6 +156,7 @@ describe('A master on its data directory', function () {
         expect((await master.launch('--stop-all')).out, 'the answer comes before the end').to.match(
           /^shutdown: stopped in [\d.]+ s /,
         );
+        expect(existsSync(holderPath(master.dataDir)), 'the data directory is given back').to.equal(false);
       },
     ],
   ] as const) {

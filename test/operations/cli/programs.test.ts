@@ -1,8 +1,10 @@
 import { expect } from 'chai';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { holderPath } from '../../../src/journal/holder.ts';
+import { realSpawner } from '../../../src/seams/real-spawner.ts';
 import { startFakeLoop, type FakeLoop } from '../../support/fake-loop.ts';
 import { runHere, runProgram, type Ran, type RunOptions } from '../../support/run-program.ts';
 
@@ -369,6 +371,19 @@ daemons:
       const ran = await launch('--stop-all');
       expect(ran.code, ran.err).to.equal(0);
       expect((await launch('--status')).code).to.equal(3);
+    });
+
+    it('launch_daemons --stop-all returns when the data directory is given back, which is after the last answer', async () => {
+      const holder = holderPath(dataDir);
+      writeFileSync(holder, JSON.stringify(realSpawner({ instance: '' }).identify(process.pid)));
+      running().canned.act = ({ verb }) => {
+        void running().close();
+        loop = null;
+        setTimeout(() => rmSync(holder), 1_500);
+        return { id: '1', ok: true, code: 'done', message: `${verb}: stopped` };
+      };
+      expect((await launch('--stop-all')).code).to.equal(0);
+      expect(existsSync(holder)).to.equal(false);
     });
 
     it('a second loop is refused with who is there: exit 5', async () => {

@@ -3,6 +3,8 @@
  * private copy; when none runs, starting starts one in the background, and everything else says so.
  */
 import { OrchestratorError } from '../../../errors.ts';
+import { realFileSystem } from '../../../seams/real-file-system.ts';
+import { realSpawner } from '../../../seams/real-spawner.ts';
 import { connect, type ControlClient } from '../../client/index.ts';
 import { flag, listOption, numberOption, type Call } from '../call.ts';
 import { startInBackground } from '../detach.ts';
@@ -100,15 +102,20 @@ const start = async (call: Call, job: 'all' | 'daemon' | 'profile'): Promise<num
   }
 };
 
-/** Resolves once the process no longer answers: `--stop-all` promises that the loop is gone too. */
+/** Resolves once the loop no longer answers and has given its data directory back: `--stop-all` promises that it is gone. */
 const untilGone = async (call: Call, pid: number): Promise<void> => {
   const { clock, settings } = call;
-  for (const from = clock.monotonicMs(); clock.since(from) * 1000 < GONE_MS; await clock.sleep(GONE_ASK_EVERY_MS)) {
+  const { liveHolder } = await import('../../../journal/holder.ts'); // no other command of a client needs it
+  const files = realFileSystem();
+  const spawner = realSpawner({ instance: '' });
+  const isThere = async (): Promise<boolean> => {
     const client = await runningLoop(settings.dataDir).catch(() => null);
     client?.close();
-    if (client === null || client.server.pid !== pid) return;
-  }
-  call.output.note(`every daemon is stopped, but pid ${pid} still answers`);
+    return client?.server.pid === pid || liveHolder(settings.dataDir, files, spawner)?.pid === pid;
+  };
+  for (const from = clock.monotonicMs(); clock.since(from) * 1000 < GONE_MS; await clock.sleep(GONE_ASK_EVERY_MS))
+    if (!(await isThere())) return;
+  call.output.note(`every daemon is stopped, but pid ${pid} is still there`);
 };
 
 const stopAll = async (call: Call): Promise<number> => {
@@ -126,6 +133,7 @@ const stopAll = async (call: Call): Promise<number> => {
     // The loop may leave before its answer does; gone is what was asked for.
     if (!(thrown instanceof OrchestratorError) || !['NOT_RUNNING', 'NO_ANSWER'].includes(thrown.code)) throw thrown;
     if ((await runningLoop(call.settings.dataDir)) !== null) throw thrown;
+    await untilGone(call, pid);
     const message = `stopped: pid ${pid} is gone`;
     if (call.output.json) call.output.printJson({ ok: true, code: 'done', message });
     else call.output.print(message);
